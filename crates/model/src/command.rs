@@ -1,0 +1,435 @@
+//! What can be asked of a store, and what it answers.
+//!
+//! A [`Command`] carries everything but the time. The store reads the database's clock once a batch; state, command and
+//! instant then decide the [`Outcome`]. A refusal is an outcome, not an error: it is recorded like any other.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::JsonText;
+use crate::api_keys::ApiKey;
+use crate::id::{AgentId, Caller, SessionId};
+use crate::key::LockKey;
+use crate::locks::{Lock, LockMode, Waiter};
+use crate::work::{Task, TaskStatus};
+
+/// One operation's run, as handed to the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// Becomes the id of the audit row.
+    pub id: Uuid,
+    /// Who asks.
+    pub caller: Caller,
+    /// The operation's name, for the audit trail.
+    pub operation: String,
+    /// The request, secrets redacted, for the audit trail.
+    pub parameters: JsonText,
+    /// Milliseconds since the call arrived.
+    pub duration_ms: u32,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Action {
+    /// Take or refresh locks.
+    Acquire(Acquire),
+    /// Give locks back.
+    Release(Release),
+    /// Add a task.
+    Submit(Submit),
+    /// Take the next task.
+    Claim(Claim),
+    /// End a claimed task.
+    Complete(Complete),
+    /// End any task, claimed or not.
+    Cancel(Cancel),
+    /// Begin or resume a session.
+    Register(Register),
+    /// A sign of life.
+    Heartbeat,
+    /// Disconnect silent sessions now.
+    Cleanup(Cleanup),
+    /// Store an API key.
+    CreateKey(ApiKey),
+    /// Revoke an API key.
+    RevokeKey {
+        /// Which.
+        id: Uuid,
+    },
+    /// Change nothing but the trail: the operation was refused before it reached the store.
+    Refuse(Refusal),
+}
+
+/// Take or refresh locks on all the keys, or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Acquire {
+    /// What to lock: at least one, sorted, no two alike.
+    pub keys: Vec<LockKey>,
+    /// Whether others may share.
+    pub mode: LockMode,
+    /// Why, for whoever is blocked by it.
+    pub reason: Option<String>,
+    /// Seconds until the lock ends unless refreshed.
+    pub ttl_seconds: u32,
+    /// The feature the work is for: its pause holds this up.
+    pub feature_id: Option<String>,
+    /// Proof of an earlier grant: refresh that, or be refused.
+    pub fencing_token: Option<i64>,
+    /// Queue when the keys are taken.
+    pub wait: Option<Wait>,
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The same for each attempt of one wait.
+    pub ticket: Uuid,
+    /// The last attempt: leave the queue if the keys are still taken.
+    pub last: bool,
+}
+
+/// Give locks back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// Which: at least one, sorted, no two alike.
+    pub keys: Vec<LockKey>,
+    /// Proof of the grant: an older one than the lock's is refused.
+    pub fencing_token: Option<i64>,
+}
+
+/// Add a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submit {
+    /// Its id, freshly minted: an id nobody can depend on yet, so that no cycle can be made.
+    pub task_id: Uuid,
+    /// See [`Task`].
+    pub task_type: String,
+    /// See [`Task`].
+    pub description: String,
+    /// See [`Task`].
+    pub input_data: Option<JsonText>,
+    /// See [`Task`].
+    pub priority: u8,
+    /// Sorted, no two alike.
+    pub depends_on: Vec<Uuid>,
+    /// See [`Task`].
+    pub deadline: Option<Timestamp>,
+    /// See [`Task`].
+    pub max_attempts: u32,
+    /// See [`Task`].
+    pub idempotency_key: Option<String>,
+    /// See [`Task`].
+    pub fingerprint: String,
+    /// See [`Task`].
+    pub required_capability: Option<String>,
+    /// See [`Task`].
+    pub assignee: Option<AgentId>,
+    /// See [`Task`].
+    pub feature_id: Option<String>,
+}
+
+/// Take the next task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Only of these types; any when absent.
+    pub task_types: Option<Vec<String>>,
+    /// Seconds until the claim lapses without a heartbeat.
+    pub lease_seconds: u32,
+}
+
+/// End a claimed task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Complete {
+    /// Which.
+    pub task_id: Uuid,
+    /// Did it work out?
+    pub success: bool,
+    /// What came of it.
+    pub result: Option<JsonText>,
+    /// Why it failed, in a word: a task that ends with [`CANCELLED`](crate::work::CANCELLED) is not retried.
+    pub error_code: Option<String>,
+    /// Why it failed, in a sentence.
+    pub error_message: Option<String>,
+    /// Proof of the claim: an older one than the task's is refused.
+    pub fencing_token: Option<i64>,
+}
+
+/// End any task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Which.
+    pub task_id: Uuid,
+    /// Why.
+    pub reason: String,
+    /// The result to store, which holds the error code and the reason.
+    pub result: JsonText,
+}
+
+/// Begin or resume the caller's session, which must have an id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    /// What the agent can do: sorted, no two alike.
+    pub capabilities: Vec<String>,
+    /// What it works on.
+    pub current_task: Option<String>,
+    /// Seconds of silence after which it is disconnected.
+    pub ttl_seconds: u32,
+}
+
+/// Disconnect the sessions that were silent for long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cleanup {
+    /// How long, in seconds. The caller's own session is spared.
+    pub silent_seconds: u32,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// All keys are held.
+    Acquired {
+        /// One for each key asked for, in that order.
+        grants: Vec<Grant>,
+    },
+    /// Some key is taken; nothing was locked.
+    Blocked(Blocked),
+    /// Queued; ask again with the same ticket. The only outcome that is no answer yet, and leaves no audit row.
+    Waiting(Blocked),
+    /// The caller's locks among the keys are gone.
+    Released {
+        /// Those it held.
+        released: Vec<LockKey>,
+        /// Those it did not hold.
+        missing: Vec<LockKey>,
+    },
+    /// The task is in the queue.
+    Submitted {
+        /// Its id: the earlier one for a repetition.
+        task_id: Uuid,
+        /// Was it there already, under the same idempotency key?
+        repeated: bool,
+    },
+    /// The task is the caller's.
+    Claimed {
+        /// The task. Not part of the audit row, which has its id.
+        task: Box<Task>,
+    },
+    /// Nothing to claim.
+    NoTask,
+    /// The task has ended, or waits for its next attempt.
+    Ended {
+        /// Which.
+        task_id: Uuid,
+        /// Completed, failed, or pending when it will be retried.
+        status: TaskStatus,
+        /// Not to be claimed before.
+        retry_at: Option<Timestamp>,
+        /// The tasks that failed with it.
+        failed_dependents: Vec<Uuid>,
+    },
+    /// The session lives.
+    Registered {
+        /// Its id.
+        session_id: SessionId,
+        /// When it ends without a sign of life.
+        expires_at: Timestamp,
+    },
+    /// Heard.
+    Renewed {
+        /// The session that was renewed; the latest, if several were.
+        session_id: Option<SessionId>,
+        /// How many claims were renewed.
+        tasks: u32,
+    },
+    /// Silent sessions are gone.
+    Cleaned {
+        /// What this command and the reaping before it in the same transaction freed.
+        freed: Freed,
+    },
+    /// The API key is stored.
+    KeyCreated {
+        /// Its id.
+        id: Uuid,
+    },
+    /// The API key opens nothing any more.
+    KeyRevoked {
+        /// Its id.
+        id: Uuid,
+    },
+    /// No, and nothing changed.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// Did the caller get what it asked for?
+    pub fn is_success(&self) -> bool {
+        match self {
+            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::Refused(_) => false,
+            Self::Released { missing, .. } => missing.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// The stable code that says why not; `None` on success.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Blocked(blocked) | Self::Waiting(blocked) => Some(blocked.reason.code()),
+            Self::NoTask => Some("no_tasks_available"),
+            Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
+            Self::Refused(refusal) => Some(refusal.code()),
+            _ => None,
+        }
+    }
+}
+
+/// One key of a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The key.
+    pub key: LockKey,
+    /// Was it held already?
+    pub refreshed: bool,
+    /// The grant's token; a refresh keeps it.
+    pub fencing_token: i64,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Why an acquisition is held up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockReason {
+    /// Others hold an overlapping key, or stand before the caller in the queue for one.
+    LockedByOther,
+    /// The work's feature is paused by another agent.
+    FeaturePaused,
+}
+
+impl BlockReason {
+    /// Its stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::LockedByOther => "locked_by_other",
+            Self::FeaturePaused => "feature_paused",
+        }
+    }
+}
+
+/// Who is in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// Why.
+    pub reason: BlockReason,
+    /// Locks in the way, oldest grant first, at most [`CONFLICT_LIMIT`].
+    pub locks: Vec<Lock>,
+    /// Waiters that came earlier, first come first, at most [`CONFLICT_LIMIT`].
+    pub waiters: Vec<Waiter>,
+}
+
+/// The most locks, and the most waiters, that a [`Blocked`] names.
+pub const CONFLICT_LIMIT: usize = 20;
+
+/// What was taken from the dead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
+    /// Sessions disconnected.
+    pub sessions: u32,
+    /// Locks of theirs released.
+    pub locks: u32,
+    /// Tasks of theirs put back into the queue, or failed on their last attempt.
+    pub tasks: u32,
+}
+
+/// Why an operation was refused, with what the caller needs to do better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The caller's session was disconnected; it must register again and take its locks anew.
+    SessionExpired {
+        /// The session.
+        session_id: SessionId,
+        /// When it was disconnected.
+        disconnected_at: Timestamp,
+    },
+    /// There is nothing of the caller's that a heartbeat could renew.
+    SessionNotFound,
+    /// The session id belongs to another agent.
+    SessionNotYours {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// The token is from before the current grant, or its grant is gone.
+    StaleFencingToken {
+        /// What was to be written: a key or a task id.
+        target: String,
+        /// The token given.
+        given: i64,
+        /// The current one; `None` when the caller holds no grant.
+        current: Option<i64>,
+    },
+    /// To wait would be to wait for ever.
+    Deadlock {
+        /// The agents that wait for each other, beginning and ending with the caller.
+        cycle: Vec<AgentId>,
+    },
+    /// A dependency that does not exist.
+    UnknownDependency {
+        /// Which.
+        task_ids: Vec<Uuid>,
+    },
+    /// A dependency that has already failed.
+    DependencyFailed {
+        /// Which.
+        task_id: Uuid,
+    },
+    /// The deadline is not in the future.
+    DeadlineExceeded,
+    /// Another task was submitted under this idempotency key.
+    IdempotencyKeyReused {
+        /// That task.
+        task_id: Uuid,
+    },
+    /// No such task, or the caller does not hold its claim.
+    TaskNotFoundOrNotClaimedByAgent,
+    /// No such task.
+    TaskNotFound,
+    /// The task has already ended.
+    TaskAlreadyEnded {
+        /// As what.
+        status: TaskStatus,
+    },
+    /// No such API key in this project, or it is revoked already.
+    KeyNotFound,
+    /// The request names an agent or type that the caller's key is not bound to.
+    IdentityMismatch {
+        /// What was wrong, in a sentence.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// Its stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SessionExpired { .. } => "session_expired",
+            Self::SessionNotFound => "session_not_found",
+            Self::SessionNotYours { .. } => "session_not_yours",
+            Self::StaleFencingToken { .. } => "stale_fencing_token",
+            Self::Deadlock { .. } => "deadlock",
+            Self::UnknownDependency { .. } => "unknown_dependency",
+            Self::DependencyFailed { .. } => "dependency_failed",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::IdempotencyKeyReused { .. } => "idempotency_key_reused",
+            Self::TaskNotFoundOrNotClaimedByAgent => "task_not_found_or_not_claimed_by_agent",
+            Self::TaskNotFound => "task_not_found",
+            Self::TaskAlreadyEnded { .. } => "task_already_ended",
+            Self::KeyNotFound => "key_not_found",
+            Self::IdentityMismatch { .. } => "identity_mismatch",
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the things of Agent Coordinator are, and the rules that need nothing but them.
+//!
+//! No IO, no clock, no randomness, no async: an instant or an id that is needed is passed in. Every other crate speaks
+//! in these types.
+//!
+//! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
+//! - [`locks`], [`work`], [`sessions`], [`audit`], [`api_keys`]: the records, one module a capability
+//! - [`command`]: what can be asked of a store, and what it answers
+//! - [`id`]: names of agents, sessions and projects
+
+pub mod api_keys;
+pub mod audit;
+pub mod command;
+mod glob;
+pub mod id;
+pub mod key;
+pub mod locks;
+pub mod sessions;
+pub mod work;
+
+/// A JSON value kept as the text it arrived in, so that no engine re-writes its numbers or the order of its fields.
+///
+/// It serialises as a string: in a command the payload is opaque to the store.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct JsonText(String);
+
+impl JsonText {
+    /// The text of `value`.
+    pub fn new(value: &serde_json::Value) -> Self {
+        Self(value.to_string())
+    }
+
+    /// Text that is known to be JSON because this type wrote it, as when read back from a database.
+    pub fn from_trusted(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value; `null` should the text, against its promise, not be JSON.
+    pub fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
