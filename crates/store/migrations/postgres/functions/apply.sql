@@ -1,0 +1,176 @@
+-- The one way in: a batch of commands, applied in order, in one transaction.
+
+-- Applies the commands after freeing what is due, and answers their outcomes in the same order. Commands and outcomes are
+-- those of `model/src/command.rs`, as serde writes them.
+--
+-- Plans are made once a session and then kept, for tables of any size: hence the settings.
+create or replace function coordinator.apply(p_project text, p_commands jsonb) returns jsonb
+language plpgsql
+set search_path = coordinator, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    turn     coordinator.turn;
+    before   coordinator.projects;
+    counters coordinator.projects;
+    freed    coordinator.freed := (0, 0, 0);
+    command  record;
+    step     record;
+    outcome  jsonb;
+    code     text;
+    outcomes jsonb[] := '{}';
+    trail    coordinator.audit[] := '{}';
+begin
+    perform coordinator.take_turn(p_project);
+    turn.project := p_project;
+    turn.now := coordinator.clock();
+    turn.any_pause := jsonb_path_exists(p_commands, '$[*].action.keys[*].space ? (@ == "feature")')
+        or exists (
+            select from coordinator.locks as l
+            where l.project = p_project and l.space = 'feature' and l.key like 'feature:%:pause'
+        );
+    turn.any_waiter := jsonb_path_exists(p_commands, '$[*].action.wait.ticket')
+        or exists (select from coordinator.waiters as w where w.project = p_project);
+    select p.* into before from coordinator.projects as p where p.project = p_project;
+    counters := (p_project, coalesce(before.seq, 0), coalesce(before.audit_seq, 0));
+
+    if coordinator.is_due(p_project, turn.now) then
+        step := coordinator.free_what_is_due(p_project, turn.now, counters.audit_seq);
+        counters.audit_seq := step.p_audit_seq;
+        freed := step.freed;
+    end if;
+
+    for command in
+        select
+            c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
+            c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
+            c.caller ->> 'session_id' as session_id
+        from jsonb_to_recordset(p_commands) as c (
+            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb
+        )
+    loop
+        turn.agent_id := command.agent_id;
+        turn.agent_type := command.agent_type;
+        turn.session_id := command.session_id;
+
+        outcome := null;
+        if command.session_id is not null and command.kind not in ('register', 'refuse') then
+            outcome := coordinator.admit(turn);
+        end if;
+        if outcome is null then
+            case command.kind
+                when 'acquire' then
+                    step := coordinator.acquire(turn, command.action, counters.seq);
+                    counters.seq := step.p_seq;
+                    outcome := step.outcome;
+                when 'release' then
+                    outcome := coordinator.release(turn, command.action);
+                when 'submit' then
+                    step := coordinator.submit(turn, command.action, counters.seq);
+                    counters.seq := step.p_seq;
+                    outcome := step.outcome;
+                when 'claim' then
+                    step := coordinator.claim(turn, command.action, counters.seq);
+                    counters.seq := step.p_seq;
+                    outcome := step.outcome;
+                when 'complete' then
+                    outcome := coordinator.complete(turn, command.action);
+                when 'cancel' then
+                    outcome := coordinator.cancel(turn, command.action);
+                when 'register' then
+                    outcome := coordinator.register(turn, command.action);
+                when 'heartbeat' then
+                    outcome := coordinator.heartbeat(turn);
+                when 'cleanup' then
+                    step := coordinator.cleanup(turn, command.action, counters.audit_seq, freed);
+                    counters.audit_seq := step.p_audit_seq;
+                    outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
+                    freed := (0, 0, 0);
+                when 'create_key' then
+                    outcome := coordinator.create_key(turn, command.action);
+                when 'revoke_key' then
+                    outcome := coordinator.revoke_key(turn, command.action);
+                when 'refuse' then
+                    outcome := command.action || '{"kind": "refused"}';
+            end case;
+        end if;
+        outcomes := outcomes || outcome;
+
+        -- Waiting is no answer yet.
+        if outcome ->> 'kind' <> 'waiting' then
+            counters.audit_seq := counters.audit_seq + 1;
+            code := coordinator.error_code(outcome);
+            trail := trail || row(
+                p_project, counters.audit_seq, command.id, command.agent_id, command.agent_type, command.session_id,
+                command.operation, command.parameters::json, coordinator.audited(outcome), command.duration_ms,
+                code is null, code, turn.now
+            )::coordinator.audit;
+        end if;
+    end loop;
+
+    insert into coordinator.audit select entry.* from unnest(trail) as entry;
+    if before.project is null and (counters.seq > 0 or counters.audit_seq > 0) then
+        insert into coordinator.projects values (counters.*);
+    elsif counters <> before then
+        update coordinator.projects as p
+        set seq = counters.seq, audit_seq = counters.audit_seq
+        where p.project = p_project;
+    end if;
+    return to_jsonb(outcomes);
+end
+$$;
+
+-- The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+create or replace function coordinator.audited(p_outcome jsonb) returns jsonb
+language sql stable as $$
+    select case
+        when p_outcome ->> 'kind' <> 'claimed' then p_outcome
+        else jsonb_build_object(
+            'kind', 'claimed', 'task_id', p_outcome -> 'task' -> 'task_id', 'attempt', p_outcome -> 'task' -> 'attempt',
+            'fencing_token', p_outcome -> 'task' -> 'fencing_token'
+        )
+    end
+$$;
+
+-- The stable code that says why the caller did not get what it asked for; null on success.
+create or replace function coordinator.error_code(p_outcome jsonb) returns text
+language sql immutable as $$
+    select case p_outcome ->> 'kind'
+        when 'blocked' then p_outcome ->> 'reason'
+        when 'no_task' then 'no_tasks_available'
+        when 'refused' then p_outcome ->> 'code'
+        when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
+    end
+$$;
+
+create or replace function coordinator.create_key(p_turn coordinator.turn, p_key jsonb) returns jsonb
+language plpgsql as $$
+begin
+    insert into coordinator.api_keys (
+        project, id, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at
+    ) values (
+        p_turn.project, (p_key ->> 'id')::uuid, p_key ->> 'name', p_key ->> 'hash', p_key ->> 'agent_id',
+        p_key ->> 'agent_type', p_turn.now, (p_key ->> 'expires_at')::timestamptz, (p_key ->> 'revoked_at')::timestamptz
+    )
+    on conflict (project, id) do update
+    set name = excluded.name, hash = excluded.hash, agent_id = excluded.agent_id, agent_type = excluded.agent_type,
+        created_at = excluded.created_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at;
+    return jsonb_build_object('kind', 'key_created', 'id', p_key -> 'id');
+end
+$$;
+
+create or replace function coordinator.revoke_key(p_turn coordinator.turn, p_request jsonb) returns jsonb
+language plpgsql as $$
+begin
+    update coordinator.api_keys as k
+    set revoked_at = p_turn.now
+    where k.project = p_turn.project and k.id = (p_request ->> 'id')::uuid and k.revoked_at is null;
+    if not found then
+        return '{"kind": "refused", "code": "key_not_found"}';
+    end if;
+    return jsonb_build_object('kind', 'key_revoked', 'id', p_request -> 'id');
+end
+$$;

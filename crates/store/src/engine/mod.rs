@@ -1,0 +1,201 @@
+//! The rules: state, command and instant decide the outcome.
+//!
+//! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
+//! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
+
+mod locks;
+mod reap;
+mod sessions;
+mod work;
+
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::AuditEntry;
+use model::command::{Action, Command, Freed, Outcome, Refusal};
+use model::id::{AgentId, SessionId};
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::Task;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::StoreError;
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The numbers a project hands out, each larger than the one before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The last fencing token, task number or place in a queue: they share one sequence.
+    pub seq: i64,
+    /// The last position in the audit trail.
+    pub audit_seq: i64,
+}
+
+impl Counters {
+    /// The next number.
+    pub fn next(&mut self) -> i64 {
+        self.seq += 1;
+        self.seq
+    }
+}
+
+/// The rows of one project within one transaction.
+pub trait Rows {
+    /// The project's counters; changes are part of the transaction.
+    fn counters(&mut self) -> &mut Counters;
+
+    /// Every lock that could overlap the key (and perhaps some that do not), oldest grant first.
+    fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>>;
+    /// The agent's lock on exactly this key.
+    fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>>;
+    /// The locks taken or last refreshed in the session, oldest grant first.
+    fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>>;
+    /// The locks that ended at `now` or before, oldest grant first.
+    fn locks_ended(&mut self, now: Timestamp) -> Result<Vec<Lock>>;
+    /// Inserts or replaces.
+    fn put_lock(&mut self, lock: &Lock) -> Result<()>;
+    /// Deletes.
+    fn drop_lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<()>;
+
+    /// The whole queue, first come first.
+    fn waiters(&mut self) -> Result<Vec<Waiter>>;
+    /// Inserts or replaces.
+    fn put_waiter(&mut self, waiter: &Waiter) -> Result<()>;
+    /// Deletes, where there is one.
+    fn drop_waiter(&mut self, ticket: Uuid) -> Result<()>;
+    /// Deletes those whose place ended at `now` or before.
+    fn drop_waiters_ended(&mut self, now: Timestamp) -> Result<()>;
+
+    /// The task.
+    fn task(&mut self, task_id: Uuid) -> Result<Option<Task>>;
+    /// The task submitted under this idempotency key.
+    fn task_by_idempotency_key(&mut self, key: &str) -> Result<Option<Task>>;
+    /// By priority, then by age: the first task that is pending with no open dependency, is not pausing before a retry,
+    /// is of one of the types, needs no capability beyond these, is for anyone or this agent, and is of no feature for
+    /// which another agent holds the pause lock.
+    fn first_claimable(
+        &mut self,
+        now: Timestamp,
+        agent: &AgentId,
+        types: Option<&[String]>,
+        capabilities: &[String],
+    ) -> Result<Option<Task>>;
+    /// The pending tasks that wait for this one, oldest first.
+    fn dependents(&mut self, task_id: Uuid) -> Result<Vec<Task>>;
+    /// The tasks whose claim the agent holds, oldest first.
+    fn tasks_held_by(&mut self, agent: &AgentId) -> Result<Vec<Task>>;
+    /// The tasks claimed in the session, oldest first.
+    fn tasks_of_session(&mut self, session: &SessionId) -> Result<Vec<Task>>;
+    /// The tasks whose claim lapsed at `now` or before, oldest first.
+    fn leases_lapsed(&mut self, now: Timestamp) -> Result<Vec<Task>>;
+    /// The pending tasks whose deadline is `now` or before, oldest first.
+    fn tasks_overdue(&mut self, now: Timestamp) -> Result<Vec<Task>>;
+    /// Inserts, with its dependencies.
+    fn insert_task(&mut self, task: &Task) -> Result<()>;
+    /// Stores what may change of a task.
+    fn update_task(&mut self, task: &Task) -> Result<()>;
+
+    /// The session.
+    fn session(&mut self, session: &SessionId) -> Result<Option<Session>>;
+    /// The agent's connected sessions, by last sign of life, then id.
+    fn sessions_of(&mut self, agent: &AgentId) -> Result<Vec<Session>>;
+    /// The connected sessions whose lease ended at `now` or before, by id.
+    fn sessions_ended(&mut self, now: Timestamp) -> Result<Vec<Session>>;
+    /// The connected sessions last heard of at `then` or before, by id.
+    fn sessions_silent_since(&mut self, then: Timestamp) -> Result<Vec<Session>>;
+    /// Inserts or replaces.
+    fn put_session(&mut self, session: &Session) -> Result<()>;
+
+    /// The project's API key of this id.
+    fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>>;
+    /// Inserts or replaces.
+    fn put_api_key(&mut self, key: &ApiKey) -> Result<()>;
+
+    /// Appends to the trail.
+    fn append_audit(&mut self, entry: &AuditEntry) -> Result<()>;
+}
+
+/// Applies the commands in order at the instant `now`, after freeing what is due.
+pub fn apply(rows: &mut impl Rows, now: Timestamp, commands: &[Command]) -> Result<Vec<Outcome>> {
+    let mut freed = reap::free_what_is_due(rows, now)?;
+    commands.iter().map(|command| run(rows, now, command, &mut freed)).collect()
+}
+
+fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
+    let outcome = match sessions::admit(rows, now, command)? {
+        Some(refusal) => Outcome::Refused(refusal),
+        None => perform(rows, now, command, freed)?,
+    };
+    if !matches!(outcome, Outcome::Waiting(_)) {
+        record(rows, now, command, &outcome)?;
+    }
+    Ok(outcome)
+}
+
+fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
+    let caller = &command.caller;
+    match &command.action {
+        Action::Acquire(acquire) => locks::acquire(rows, now, caller, acquire),
+        Action::Release(release) => locks::release(rows, caller, release),
+        Action::Submit(submit) => work::submit(rows, now, caller, submit),
+        Action::Claim(claim) => work::claim(rows, now, caller, claim),
+        Action::Complete(complete) => work::complete(rows, now, caller, complete),
+        Action::Cancel(cancel) => work::cancel(rows, now, cancel),
+        Action::Register(register) => sessions::register(rows, now, caller, register),
+        Action::Heartbeat => sessions::heartbeat(rows, now, caller),
+        Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
+        Action::CreateKey(key) => {
+            let key = ApiKey { created_at: now, ..key.clone() };
+            rows.put_api_key(&key)?;
+            Ok(Outcome::KeyCreated { id: key.id })
+        }
+        Action::RevokeKey { id } => match rows.api_key(*id)? {
+            Some(key) if key.revoked_at.is_none() => {
+                rows.put_api_key(&ApiKey { revoked_at: Some(now), ..key })?;
+                Ok(Outcome::KeyRevoked { id: *id })
+            }
+            _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
+        },
+        Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
+    }
+}
+
+/// Writes the command's audit row.
+fn record(rows: &mut impl Rows, now: Timestamp, command: &Command, outcome: &Outcome) -> Result<()> {
+    let entry = AuditEntry {
+        seq: next_audit_seq(rows),
+        id: command.id,
+        agent_id: command.caller.agent_id.to_string(),
+        agent_type: command.caller.agent_type.clone(),
+        session_id: command.caller.session_id.as_ref().map(ToString::to_string),
+        operation: command.operation.clone(),
+        parameters: command.parameters.value(),
+        result: audited(outcome)?,
+        duration_ms: i64::from(command.duration_ms),
+        success: outcome.is_success(),
+        error_message: outcome.code().map(str::to_owned),
+        created_at: now,
+    };
+    rows.append_audit(&entry)
+}
+
+fn next_audit_seq(rows: &mut impl Rows) -> i64 {
+    let counters = rows.counters();
+    counters.audit_seq += 1;
+    counters.audit_seq
+}
+
+/// The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+fn audited(outcome: &Outcome) -> Result<Value> {
+    if let Outcome::Claimed { task } = outcome {
+        return Ok(serde_json::json!({
+            "kind": "claimed",
+            "task_id": task.task_id,
+            "attempt": task.attempt,
+            "fencing_token": task.fencing_token,
+        }));
+    }
+    serde_json::to_value(outcome).map_err(|e| StoreError::Failed(e.to_string()))
+}

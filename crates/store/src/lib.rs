@@ -1,0 +1,89 @@
+//! Stores: apply a batch of commands in one atomic transaction, and answer questions.
+//!
+//! Three implementations of one behaviour: [`memory`] is the reference, [`sqlite`] the embedded default, [`postgres`] the
+//! one for teams. The first two run the rules of [`engine`] over their rows; PostgreSQL has the same rules in PL/pgSQL,
+//! where they cost one round trip a batch. The conformance suite and a differential test hold them together.
+//! [`GroupCommit`] gathers what arrives while a commit is under way, so that many callers share one.
+
+mod clock;
+mod engine;
+mod group_commit;
+pub mod memory;
+pub mod postgres;
+pub mod sqlite;
+
+use async_trait::async_trait;
+pub use clock::Clock;
+pub use group_commit::GroupCommit;
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter};
+use model::command::{Command, Outcome};
+use model::id::Project;
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::{Task, TaskFilter};
+use uuid::Uuid;
+
+/// A place where the state of projects is kept.
+///
+/// Every method first frees what is due (lapsed leases, silent sessions), so that no answer ever shows, and no command
+/// ever meets, something that is over by the database's clock.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Applies the commands in order, all in one transaction: when this returns `Ok` all of them are durable, with
+    /// their audit rows; when it returns `Err` either none is, or (a connection lost in the commit) it is not known.
+    ///
+    /// An empty batch only frees what is due.
+    async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// The locks that overlap any of the keys, or all locks; oldest grant first.
+    async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>, StoreError>;
+
+    /// Everyone who waits for a lock, first come first.
+    async fn waiters(&self, project: &Project) -> Result<Vec<Waiter>, StoreError>;
+
+    /// One task.
+    async fn task(&self, project: &Project, task_id: Uuid) -> Result<Option<Task>, StoreError>;
+
+    /// A page of tasks, newest first.
+    async fn tasks(&self, project: &Project, filter: &TaskFilter) -> Result<Vec<Task>, StoreError>;
+
+    /// The sessions that are connected, or those that were disconnected (the latest 1,000); last heard of first. With
+    /// the instant at which they were read, by which to judge them idle.
+    async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp), StoreError>;
+
+    /// A page of the audit trail, newest first.
+    async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
+    async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;
+
+    /// The projects in which something is due to be freed.
+    async fn due_projects(&self) -> Result<Vec<Project>, StoreError>;
+
+    /// Does the database answer?
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Why a store could not answer. Never the client's doing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, or went away in the middle: whether a command was applied is not known.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// The database was made by a later version of this program.
+    #[error(
+        "this database has schema version {found}, and this program knows only up to {known}: it was written by a newer version; upgrade the coordinator"
+    )]
+    TooNew {
+        /// The database's version.
+        found: i64,
+        /// The latest this program knows.
+        known: i64,
+    },
+    /// The database said no to something it should accept, or holds what it should not: a defect.
+    #[error("the database failed: {0}")]
+    Failed(String),
+}

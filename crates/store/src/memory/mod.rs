@@ -1,0 +1,316 @@
+//! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter};
+use model::command::{Command, Outcome};
+use model::id::{AgentId, Project, SessionId};
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::{Task, TaskFilter, TaskStatus};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::engine::{self, Counters, Rows};
+use crate::{Store, StoreError};
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A store in memory.
+pub struct MemoryStore {
+    clock: Clock,
+    projects: Mutex<BTreeMap<Project, State>>,
+}
+
+#[derive(Default)]
+struct State {
+    counters: Counters,
+    locks: BTreeMap<(LockKey, AgentId), Lock>,
+    waiters: BTreeMap<Uuid, Waiter>,
+    tasks: BTreeMap<i64, Task>,
+    sessions: BTreeMap<SessionId, Session>,
+    api_keys: BTreeMap<Uuid, ApiKey>,
+    audit: Vec<AuditEntry>,
+}
+
+impl MemoryStore {
+    /// An empty store that reads this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, projects: Mutex::default() }
+    }
+
+    /// Runs `read` on the project's state after freeing what is due.
+    fn read<T>(&self, project: &Project, read: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
+        let mut projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
+        let state = projects.entry(project.clone()).or_default();
+        let now = self.clock.now();
+        engine::apply(state, now, &[])?;
+        read(state, now)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+        let mut projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
+        let state = projects.entry(project.clone()).or_default();
+        for command in commands {
+            if let model::command::Action::CreateKey(key) = &command.action {
+                debug_assert_eq!(key.project, *project, "a key is stored in the project it opens");
+            }
+        }
+        engine::apply(state, self.clock.now(), commands)
+    }
+
+    async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
+        self.read(project, |state, _| {
+            let wanted = |l: &Lock| keys.is_none_or(|keys| keys.iter().any(|key| key.overlaps(&l.key)));
+            Ok(state.locks_where(wanted))
+        })
+    }
+
+    async fn waiters(&self, project: &Project) -> Result<Vec<Waiter>> {
+        self.read(project, |state, _| state.waiters())
+    }
+
+    async fn task(&self, project: &Project, task_id: Uuid) -> Result<Option<Task>> {
+        self.read(project, |state, _| state.task(task_id))
+    }
+
+    async fn tasks(&self, project: &Project, filter: &TaskFilter) -> Result<Vec<Task>> {
+        self.read(project, |state, _| {
+            let wanted = |t: &&Task| {
+                filter.status.is_none_or(|status| t.status == status)
+                    && filter.error_code.as_ref().is_none_or(|code| t.error_code.as_ref() == Some(code))
+                    && filter.task_type.as_ref().is_none_or(|kind| t.task_type == *kind)
+                    && filter.before.is_none_or(|before| t.seq < before)
+            };
+            Ok(state.tasks.values().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp)> {
+        self.read(project, |state, now| {
+            let mut sessions: Vec<Session> =
+                state.sessions.values().filter(|s| s.disconnected_at.is_none() == connected).cloned().collect();
+            sessions.sort_by(|a, b| (b.last_heartbeat, &b.session_id).cmp(&(a.last_heartbeat, &a.session_id)));
+            if !connected {
+                sessions.truncate(1000);
+            }
+            Ok((sessions, now))
+        })
+    }
+
+    async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.read(project, |state, _| {
+            let wanted = |e: &&AuditEntry| {
+                filter.agent_id.as_ref().is_none_or(|agent| e.agent_id == *agent)
+                    && filter.operation.as_ref().is_none_or(|operation| e.operation == *operation)
+                    && filter.since.is_none_or(|since| e.created_at >= since)
+                    && filter.until.is_none_or(|until| e.created_at < until)
+                    && filter.success.is_none_or(|success| e.success == success)
+                    && filter.before.is_none_or(|before| e.seq < before)
+            };
+            Ok(state.audit.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
+        let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
+        let mut keys: Vec<ApiKey> = projects.values().flat_map(|state| state.api_keys.values().cloned()).collect();
+        keys.sort_by_key(|key| (key.created_at, key.id));
+        Ok((keys, self.clock.now()))
+    }
+
+    async fn due_projects(&self) -> Result<Vec<Project>> {
+        let now = self.clock.now();
+        let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
+        let due = |state: &State| {
+            state.waiters.values().any(|w| w.expires_at <= now)
+                || state.locks.values().any(|l| l.expires_at <= now)
+                || state.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
+                || state.tasks.values().any(|t| {
+                    t.lease_expires_at.is_some_and(|end| end <= now)
+                        || t.status == TaskStatus::Pending && t.deadline.is_some_and(|end| end <= now)
+                })
+        };
+        Ok(projects.iter().filter(|(_, state)| due(state)).map(|(project, _)| project.clone()).collect())
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl State {
+    fn locks_where(&self, wanted: impl Fn(&Lock) -> bool) -> Vec<Lock> {
+        let mut locks: Vec<Lock> = self.locks.values().filter(|l| wanted(l)).cloned().collect();
+        locks.sort_by(|a, b| (a.fencing_token, &a.key).cmp(&(b.fencing_token, &b.key)));
+        locks
+    }
+
+    fn tasks_where(&self, wanted: impl Fn(&Task) -> bool) -> Vec<Task> {
+        self.tasks.values().filter(|t| wanted(t)).cloned().collect()
+    }
+
+    fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
+        self.sessions.values().filter(|s| s.disconnected_at.is_none() && wanted(s)).cloned().collect()
+    }
+
+    /// Does another agent hold the feature's pause lock?
+    fn is_paused(&self, feature: &str, agent: &AgentId) -> bool {
+        LockKey::pause_of(feature)
+            .is_ok_and(|pause| self.locks.values().any(|l| l.key == pause && l.agent_id != *agent))
+    }
+}
+
+impl Rows for State {
+    fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>> {
+        Ok(self.locks_where(|l| l.key.overlaps(key)))
+    }
+
+    fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>> {
+        Ok(self.locks.get(&(key.clone(), agent.clone())).cloned())
+    }
+
+    fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>> {
+        Ok(self.locks_where(|l| l.session_id.as_ref() == Some(session)))
+    }
+
+    fn locks_ended(&mut self, now: Timestamp) -> Result<Vec<Lock>> {
+        Ok(self.locks_where(|l| l.expires_at <= now))
+    }
+
+    fn put_lock(&mut self, lock: &Lock) -> Result<()> {
+        self.locks.insert((lock.key.clone(), lock.agent_id.clone()), lock.clone());
+        Ok(())
+    }
+
+    fn drop_lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<()> {
+        self.locks.remove(&(key.clone(), agent.clone()));
+        Ok(())
+    }
+
+    fn waiters(&mut self) -> Result<Vec<Waiter>> {
+        let mut waiters: Vec<Waiter> = self.waiters.values().cloned().collect();
+        waiters.sort_by_key(|w| w.seq);
+        Ok(waiters)
+    }
+
+    fn put_waiter(&mut self, waiter: &Waiter) -> Result<()> {
+        self.waiters.insert(waiter.ticket, waiter.clone());
+        Ok(())
+    }
+
+    fn drop_waiter(&mut self, ticket: Uuid) -> Result<()> {
+        self.waiters.remove(&ticket);
+        Ok(())
+    }
+
+    fn drop_waiters_ended(&mut self, now: Timestamp) -> Result<()> {
+        self.waiters.retain(|_, w| w.expires_at > now);
+        Ok(())
+    }
+
+    fn task(&mut self, task_id: Uuid) -> Result<Option<Task>> {
+        Ok(self.tasks.values().find(|t| t.task_id == task_id).cloned())
+    }
+
+    fn task_by_idempotency_key(&mut self, key: &str) -> Result<Option<Task>> {
+        Ok(self.tasks.values().find(|t| t.idempotency_key.as_deref() == Some(key)).cloned())
+    }
+
+    fn first_claimable(
+        &mut self,
+        now: Timestamp,
+        agent: &AgentId,
+        types: Option<&[String]>,
+        capabilities: &[String],
+    ) -> Result<Option<Task>> {
+        let claimable = |t: &&Task| {
+            t.status == TaskStatus::Pending
+                && t.open_dependencies == 0
+                && t.not_before.is_none_or(|then| then <= now)
+                && types.is_none_or(|types| types.contains(&t.task_type))
+                && t.required_capability.as_ref().is_none_or(|c| capabilities.contains(c))
+                && t.assignee.as_ref().is_none_or(|a| a == agent)
+                && t.feature_id.as_ref().is_none_or(|feature| !self.is_paused(feature, agent))
+        };
+        Ok(self.tasks.values().filter(claimable).min_by_key(|t| (t.priority, t.seq)).cloned())
+    }
+
+    fn dependents(&mut self, task_id: Uuid) -> Result<Vec<Task>> {
+        Ok(self.tasks_where(|t| t.status == TaskStatus::Pending && t.depends_on.contains(&task_id)))
+    }
+
+    fn tasks_held_by(&mut self, agent: &AgentId) -> Result<Vec<Task>> {
+        Ok(self.tasks_where(|t| t.status.is_held() && t.claimed_by.as_ref() == Some(agent)))
+    }
+
+    fn tasks_of_session(&mut self, session: &SessionId) -> Result<Vec<Task>> {
+        Ok(self.tasks_where(|t| t.status.is_held() && t.session_id.as_ref() == Some(session)))
+    }
+
+    fn leases_lapsed(&mut self, now: Timestamp) -> Result<Vec<Task>> {
+        Ok(self.tasks_where(|t| t.status.is_held() && t.lease_expires_at.is_some_and(|end| end <= now)))
+    }
+
+    fn tasks_overdue(&mut self, now: Timestamp) -> Result<Vec<Task>> {
+        Ok(self.tasks_where(|t| t.status == TaskStatus::Pending && t.deadline.is_some_and(|end| end <= now)))
+    }
+
+    fn insert_task(&mut self, task: &Task) -> Result<()> {
+        self.update_task(task)
+    }
+
+    fn update_task(&mut self, task: &Task) -> Result<()> {
+        self.tasks.insert(task.seq, task.clone());
+        Ok(())
+    }
+
+    fn session(&mut self, session: &SessionId) -> Result<Option<Session>> {
+        Ok(self.sessions.get(session).cloned())
+    }
+
+    fn sessions_of(&mut self, agent: &AgentId) -> Result<Vec<Session>> {
+        let mut sessions = self.sessions_where(|s| s.agent_id == *agent);
+        sessions.sort_by(|a, b| (a.last_heartbeat, &a.session_id).cmp(&(b.last_heartbeat, &b.session_id)));
+        Ok(sessions)
+    }
+
+    fn sessions_ended(&mut self, now: Timestamp) -> Result<Vec<Session>> {
+        Ok(self.sessions_where(|s| s.expires_at <= now))
+    }
+
+    fn sessions_silent_since(&mut self, then: Timestamp) -> Result<Vec<Session>> {
+        Ok(self.sessions_where(|s| s.last_heartbeat <= then))
+    }
+
+    fn put_session(&mut self, session: &Session) -> Result<()> {
+        self.sessions.insert(session.session_id.clone(), session.clone());
+        Ok(())
+    }
+
+    fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {
+        Ok(self.api_keys.get(&id).cloned())
+    }
+
+    fn put_api_key(&mut self, key: &ApiKey) -> Result<()> {
+        self.api_keys.insert(key.id, key.clone());
+        Ok(())
+    }
+
+    fn append_audit(&mut self, entry: &AuditEntry) -> Result<()> {
+        self.audit.push(entry.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The store for teams: PostgreSQL, on any server, behind any pooler.
+//!
+//! The rules run inside the database, in the functions under `migrations/postgres/functions`: a batch of commands is one
+//! call of `coordinator.apply`, one round trip and one commit, and a question is one call of `coordinator.read`. Nothing
+//! is left in a connection between two calls (no prepared statements, no session locks, no settings), so that a pooler
+//! may hand it to somebody else after each transaction.
+
+mod connection;
+mod migrate;
+mod tls;
+#[cfg(test)]
+mod trial;
+
+use async_trait::async_trait;
+pub use connection::PoolSize;
+use connection::{Connections, failure};
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter};
+use model::command::{Command, Outcome};
+use model::id::Project;
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::{Task, TaskFilter};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::{Store, StoreError};
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A store in a PostgreSQL database.
+pub struct PostgresStore {
+    connections: Connections,
+}
+
+/// A question, as `coordinator.read` takes it.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Query<'a> {
+    Locks { keys: Option<&'a [LockKey]> },
+    Waiters,
+    Task { task_id: Uuid },
+    Tasks(&'a TaskFilter),
+    Sessions { connected: bool },
+    Audit(&'a AuditFilter),
+    ApiKeys,
+    DueProjects,
+}
+
+#[derive(Deserialize)]
+struct Sessions {
+    sessions: Vec<Session>,
+    instant: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct ApiKeys {
+    api_keys: Vec<ApiKey>,
+    instant: Timestamp,
+}
+
+impl PostgresStore {
+    /// Connects to the database that `dsn` names (a URL or `key=value` pairs, as libpq takes them) and brings it up to
+    /// date. Any number of processes may do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when there is no answer; [`StoreError::TooNew`] for a database of a later version;
+    /// [`StoreError::Failed`] for a `dsn` that makes no sense and for a database that refuses the schema.
+    pub async fn connect(dsn: &str, pool: PoolSize) -> Result<Self> {
+        let connections = Connections::new(dsn, pool)?;
+        migrate::to_latest(&mut *connections.get().await?).await?;
+        connections.warm_up().await?;
+        Ok(Self { connections })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, project: Option<&Project>, query: &Query<'_>) -> Result<T> {
+        self.call("select coordinator.read($1, $2::jsonb)::text", project, query).await
+    }
+
+    /// Calls a function that takes a project and JSON, and gives JSON.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        statement: &'static str,
+        project: Option<&Project>,
+        question: &(impl Serialize + ?Sized),
+    ) -> Result<T> {
+        let question = serde_json::to_string(question).map_err(unreadable)?;
+        let question = without_nul(question);
+        let project = project.map(Project::as_str);
+        let answer: String = self
+            .connections
+            .answer(async |client| {
+                // A statement without a name lives for one round trip: poolers lose track of the others.
+                let row = client.query_typed_one(statement, &[(&project, Type::TEXT), (&question, Type::TEXT)]).await?;
+                row.try_get(0)
+            })
+            .await?;
+        serde_json::from_str(&answer).map_err(unreadable)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+        self.call("select coordinator.apply($1, $2::jsonb)::text", Some(project), commands).await
+    }
+
+    async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
+        self.read(Some(project), &Query::Locks { keys }).await
+    }
+
+    async fn waiters(&self, project: &Project) -> Result<Vec<Waiter>> {
+        self.read(Some(project), &Query::Waiters).await
+    }
+
+    async fn task(&self, project: &Project, task_id: Uuid) -> Result<Option<Task>> {
+        self.read(Some(project), &Query::Task { task_id }).await
+    }
+
+    async fn tasks(&self, project: &Project, filter: &TaskFilter) -> Result<Vec<Task>> {
+        self.read(Some(project), &Query::Tasks(filter)).await
+    }
+
+    async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp)> {
+        let answer: Sessions = self.read(Some(project), &Query::Sessions { connected }).await?;
+        Ok((answer.sessions, answer.instant))
+    }
+
+    async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        self.read(Some(project), &Query::Audit(filter)).await
+    }
+
+    async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
+        let answer: ApiKeys = self.read(None, &Query::ApiKeys).await?;
+        Ok((answer.api_keys, answer.instant))
+    }
+
+    async fn due_projects(&self) -> Result<Vec<Project>> {
+        self.read(None, &Query::DueProjects).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.connections.answer(async |client| client.check_connection().await).await
+    }
+}
+
+/// Both sides speak the same types, so this is a defect of one of them.
+fn unreadable(error: serde_json::Error) -> StoreError {
+    StoreError::Failed(format!("an answer that cannot be read: {error}"))
+}
+
+/// Puts U+FFFD where a string of the JSON text holds a NUL, which PostgreSQL cannot store: one client's NUL must not fail
+/// the batch that it shares with others. Payloads that hold JSON as text come through as they are.
+fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut clean = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        // An escape is two characters long, but for \uXXXX, whose digits need no care of their own.
+        let (before, escape) = rest.split_at(at);
+        clean.push_str(before);
+        if let Some(after) = escape.strip_prefix(NUL) {
+            clean.push_str("\\ufffd");
+            rest = after;
+        } else {
+            let (escape, after) = escape.split_at(2);
+            clean.push_str(escape);
+            rest = after;
+        }
+    }
+    clean + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_replaced_but_not_the_text_of_one() {
+        for text in ["", "plain", "a\0b", "\0\0", "\\u0000", "\\\0", "\"\0\"", "{\"a\":\"\\u0000\"}", "caf\u{e9}\0"] {
+            let json = without_nul(serde_json::to_string(text).unwrap());
+            let back: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(back, text.replace('\0', "\u{fffd}"), "{json}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Schema migrations: forward only, each in the transaction that also moves the version.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failure;
+use crate::StoreError;
+
+/// Marks a file as ours: "AgCo" in ASCII, in SQLite's `application_id`.
+const APPLICATION_ID: i64 = 0x4167_436f;
+
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_foundation.sql")];
+
+/// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do
+/// this one after another.
+pub fn to_latest(connection: &mut Connection) -> Result<(), StoreError> {
+    let latest = MIGRATIONS.len() as i64;
+    let version = version(connection)?;
+    if version == latest {
+        return Ok(());
+    }
+    if version > latest {
+        return Err(StoreError::TooNew { found: version, known: latest });
+    }
+    if version == 0 {
+        let tables: i64 =
+            connection.query_row("select count(*) from sqlite_schema", [], |r| r.get(0)).map_err(failure)?;
+        if tables > 0 {
+            return Err(StoreError::Unreachable("the file is a SQLite database of another program".into()));
+        }
+        connection.pragma_update(None, "journal_mode", "wal").map_err(failure)?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
+    for migration in &MIGRATIONS[version as usize..] {
+        transaction.execute_batch(migration).map_err(failure)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failure)?;
+    transaction.pragma_update(None, "user_version", latest).map_err(failure)?;
+    transaction.commit().map_err(failure)
+}
+
+fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failure);
+    let version = pragma("user_version")?;
+    if version > 0 && pragma("application_id")? != APPLICATION_ID {
+        return Err(StoreError::Unreachable("the file is a SQLite database of another program".into()));
+    }
+    Ok(version)
+}

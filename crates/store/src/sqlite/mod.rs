@@ -1,0 +1,258 @@
+//! The embedded store: one SQLite file, opened by any number of processes at once.
+//!
+//! Writes go through one thread a process, in short `begin immediate` transactions with `synchronous = full`: what is
+//! acknowledged survives a power cut. Processes take turns by an advisory file lock beside the database, which the
+//! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
+//! some processes would starve. Reads have a connection of their own and wait for nobody.
+
+mod migrate;
+mod read;
+mod rows;
+mod worker;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter};
+use model::command::{Command, Outcome};
+use model::id::Project;
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::{Task, TaskFilter};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use uuid::Uuid;
+use worker::Worker;
+
+use crate::clock::Clock;
+use crate::engine::{self, Counters};
+use crate::{Store, StoreError};
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// How long another program may keep the database locked before we give up. Our own processes take turns by file lock
+/// and never come near it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    clock: Clock,
+    writer: Worker<Writer>,
+    reader: Worker<Connection>,
+}
+
+struct Writer {
+    connection: Connection,
+    /// Held for one transaction at a time, so that processes take turns.
+    turn: File,
+}
+
+impl SqliteStore {
+    /// Opens the database, makes it where there is none (readable by its owner only), and brings it up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] for a database of a later version; [`StoreError::Unreachable`] when the file cannot be
+    /// opened or is no database of ours.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self> {
+        create_private(path)?;
+        let turn = open_turn(path)?;
+        let named = |error| match error {
+            StoreError::Unreachable(why) => StoreError::Unreachable(format!("{}: {why}", path.display())),
+            other => other,
+        };
+        let mut connection = connect(path).map_err(named)?;
+        {
+            let _held = Turn::take(&turn);
+            migrate::to_latest(&mut connection).map_err(named)?;
+        }
+        let writer = Worker::start("sqlite-writer", move || Ok(Writer { connection, turn }));
+        let path: PathBuf = path.to_owned();
+        let reader = Worker::start("sqlite-reader", move || connect(&path));
+        Ok(Self { clock, writer, reader })
+    }
+
+    /// Runs `read` after freeing what is due.
+    async fn read<T: Send + 'static>(
+        &self,
+        project: &Project,
+        read: impl FnOnce(&Connection, &Project, Timestamp) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let now = self.clock.now();
+        let named = project.clone();
+        let due = self.reader.run(move |connection| read::is_due(connection, &named, now).map_err(failure)).await?;
+        if due {
+            self.apply(project, &[]).await?;
+        }
+        let project = project.clone();
+        self.reader.run(move |connection| read(connection, &project, now).map_err(failure)).await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+        let (clock, project, commands) = (self.clock.clone(), project.clone(), commands.to_vec());
+        self.writer.run(move |writer| writer.apply(&clock, &project, &commands)).await
+    }
+
+    async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
+        let keys = keys.map(<[LockKey]>::to_vec);
+        self.read(project, move |c, p, _| read::locks(c, p, keys.as_deref())).await
+    }
+
+    async fn waiters(&self, project: &Project) -> Result<Vec<Waiter>> {
+        self.read(project, |c, p, _| read::waiters(c, p)).await
+    }
+
+    async fn task(&self, project: &Project, task_id: Uuid) -> Result<Option<Task>> {
+        self.read(project, move |c, p, _| read::task(c, p, task_id)).await
+    }
+
+    async fn tasks(&self, project: &Project, filter: &TaskFilter) -> Result<Vec<Task>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| read::tasks(c, p, &filter)).await
+    }
+
+    async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp)> {
+        self.read(project, move |c, p, now| Ok((read::sessions(c, p, connected)?, now))).await
+    }
+
+    async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| read::audit(c, p, &filter)).await
+    }
+
+    async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
+        let now = self.clock.now();
+        self.reader.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
+    }
+
+    async fn due_projects(&self) -> Result<Vec<Project>> {
+        let now = self.clock.now();
+        self.reader
+            .run(move |c| {
+                let projects = read::projects(c).map_err(failure)?;
+                let mut due = vec![];
+                for project in projects {
+                    if read::is_due(c, &project, now).map_err(failure)? {
+                        due.push(project);
+                    }
+                }
+                Ok(due)
+            })
+            .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.reader.run(|c| c.query_row("select 1", [], |_| Ok(())).map_err(failure)).await
+    }
+}
+
+impl Writer {
+    fn apply(&mut self, clock: &Clock, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+        let _held = Turn::take(&self.turn);
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
+        // Only now: the order of instants is the order of transactions.
+        let now = clock.now();
+        let before = rows::load_counters(&transaction, project)?;
+        let mut rows = rows::SqliteRows { connection: &transaction, project, counters: before.unwrap_or_default() };
+        let outcomes = engine::apply(&mut rows, now, commands)?;
+        let after: Counters = rows.counters;
+        if Some(after) != before && !(before.is_none() && after == Counters::default()) {
+            rows::save_counters(&transaction, project, after)?;
+        }
+        transaction.commit().map_err(failure)?;
+        Ok(outcomes)
+    }
+}
+
+/// This process's turn to write. Without file locks (some network file systems) SQLite's busy handler must do.
+struct Turn<'a>(Option<&'a File>);
+
+impl<'a> Turn<'a> {
+    fn take(file: &'a File) -> Self {
+        Self(file.lock().is_ok().then_some(file))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.0 {
+            // The kernel frees it with the file at the latest.
+            let _ = file.unlock();
+        }
+    }
+}
+
+fn create_private(path: &Path) -> Result<()> {
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|e| cannot_open(parent, &e))?;
+    }
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| cannot_open(path, &e))?;
+    let private = file.metadata().is_ok_and(|m| m.permissions().mode() & 0o077 == 0);
+    if !private && file.set_permissions(std::fs::Permissions::from_mode(0o600)).is_err() {
+        tracing::warn!(path = %path.display(), "the database can be read by others than its owner");
+    }
+    Ok(())
+}
+
+fn open_turn(path: &Path) -> Result<File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-turn");
+    let beside = PathBuf::from(beside);
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(|e| cannot_open(&beside, &e))
+}
+
+fn cannot_open(path: &Path, why: &std::io::Error) -> StoreError {
+    StoreError::Unreachable(format!("cannot open {}: {why}", path.display()))
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(failure)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    // Without it a statement is compiled anew whenever a parameter changes that might have spoken for another index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failure)?;
+    connection
+        .execute_batch("pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory")
+        .map_err(failure)?;
+    Ok(connection)
+}
+
+/// What the engine's error means to a caller.
+fn failure(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Unreachable("another program keeps it locked".into())
+        }
+        Some(ErrorCode::NotADatabase) => StoreError::Unreachable("the file is not a SQLite database".into()),
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied,
+        ) => StoreError::Unreachable(error.to_string()),
+        _ => StoreError::Failed(error.to_string()),
+    }
+}

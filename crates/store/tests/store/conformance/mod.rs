@@ -1,0 +1,11 @@
+//! The cases that every store passes, one test a case and engine.
+
+mod api_keys;
+mod audit;
+mod batches;
+mod locks;
+mod pauses;
+mod projects;
+mod queues;
+mod sessions;
+mod work;

@@ -1,0 +1,797 @@
+//! Random command sequences have equal outcomes and leave equal state in every store.
+//!
+//! A script says what happens in terms of a small world: few agents, sessions, keys and tasks, so that they meet. What
+//! depends on the state (a token, the next instant at which something ends) is looked up in the reference while it runs,
+//! so that a script stays sensible when parts of it are taken away to find the least that fails.
+//!
+//! `COORDINATOR_SEQUENCES` sets how many scripts are run, `COORDINATOR_SEED` which.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use model::JsonText;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
+use model::command::{
+    Acquire, Action, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register, Release, Submit,
+    Wait,
+};
+use model::id::{AgentId, Caller, SessionId};
+use model::key::LockKey;
+use model::locks::{Lock, LockMode, Waiter};
+use model::sessions::Session;
+use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+use crate::harness::{self, Engine, World, key, operation};
+
+const AGENTS: &[&str] = &["ann", "bob", "Zoë O'Brien", "claude \"x\" %_\\"];
+const SESSIONS: &[&str] = &["s1", "s2", "S'1", "ß"];
+const KEYS: &[&str] = &[
+    ".",
+    "src",
+    "src/a.rs",
+    "src/auth",
+    "src/auth/login.rs",
+    "src-x/a.rs",
+    "src.rs",
+    "src0",
+    "SRC",
+    "src/**/*.rs",
+    "src/*",
+    "**/*.sql",
+    "db/x.sql",
+    "it's/a_b%.md",
+    "日本/\u{10ffff}.rs",
+    "\u{10ffff}",
+    "app/[id]/page.tsx",
+    "api:GET /v1/users",
+    "api:/v1/users",
+    "api:GET /v1/users/{id}",
+    "api:GET /v1/users/:user",
+    "api:/v1/**",
+    "db:users",
+    "db:schema:users",
+    "db:*",
+    "event:user.created",
+    "event:user.*",
+    "flag:billing/*",
+    "flag:billing/new",
+    "env:shared",
+    "contract:openapi/v1.yaml",
+    "feature:f1:pause",
+    "feature:f1:lead",
+    "feature:F:pause",
+    "feature:a/b:pause",
+    "feature:a:b/pause",
+];
+const FEATURES: &[&str] = &["f1", "F", "a/b", "a:b", "it's", ""];
+const TYPES: &[&str] = &["build", "test", "it's \"lint\" é"];
+const CAPABILITIES: &[&str] = &["c++", "rust", "ünï"];
+const TEXTS: &[&str] = &["", "plain", "it's \"quoted\" \\ % _ $1 – ünï\n\t\u{1f980}", "'); drop table locks; --"];
+const JSON: &[&str] = &["null", "{\"b\": 1.0, \"a\": [1e2, \"\\u00e9\"], \"b\": 2}", "\"'\\\\\"", "123456789012345678901234567890"];
+const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
+
+/// What happens, in order.
+#[derive(Clone)]
+struct Script(Vec<Step>);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many microseconds go by.
+    Pass(i64),
+    /// Time goes by until the next thing ends, or a microsecond less.
+    PassToTheNextEnd { short: bool },
+    /// A batch.
+    Apply(Vec<Ask>),
+}
+
+/// A command, with what depends on the state left open.
+#[derive(Clone, Debug)]
+struct Ask {
+    agent: &'static str,
+    session: Option<&'static str>,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Acquire {
+        keys: Vec<&'static str>,
+        shared: bool,
+        ttl: u32,
+        reason: Option<&'static str>,
+        feature: Option<&'static str>,
+        token: Token,
+        wait: Option<(u8, bool)>,
+    },
+    Release {
+        keys: Vec<&'static str>,
+        token: Token,
+    },
+    Submit(SubmitAsk),
+    Claim {
+        types: Option<Vec<&'static str>>,
+        lease: u32,
+    },
+    Complete {
+        task: TaskRef,
+        success: bool,
+        code: Option<&'static str>,
+        result: Option<&'static str>,
+        token: Token,
+    },
+    Cancel {
+        task: TaskRef,
+        reason: &'static str,
+    },
+    Register {
+        capabilities: Vec<&'static str>,
+        ttl: u32,
+    },
+    Heartbeat,
+    Cleanup {
+        silent: u32,
+    },
+    CreateKey(u8),
+    RevokeKey(u8),
+    Refuse(&'static str),
+}
+
+#[derive(Clone, Debug)]
+struct SubmitAsk {
+    kind: &'static str,
+    priority: u8,
+    depends_on: Vec<TaskRef>,
+    deadline: Option<i64>,
+    max_attempts: u32,
+    idempotency: Option<(&'static str, &'static str)>,
+    capability: Option<&'static str>,
+    assignee: Option<&'static str>,
+    feature: Option<&'static str>,
+    input: Option<&'static str>,
+    text: &'static str,
+}
+
+/// Proof of a grant, true or not.
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    None,
+    /// The current one, and so much more or less; 0 and so much where there is none.
+    Current(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TaskRef {
+    /// One that the caller holds, if any.
+    Held(u8),
+    /// The latest but so many.
+    Latest(u8),
+    Unknown,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0 {
+            match step {
+                Step::Pass(micros) => writeln!(f, "pass {}", SignedDuration::from_micros(*micros))?,
+                Step::PassToTheNextEnd { short: false } => writeln!(f, "pass to the next end")?,
+                Step::PassToTheNextEnd { short: true } => writeln!(f, "pass to 1 µs before the next end")?,
+                Step::Apply(asks) => {
+                    writeln!(f, "apply")?;
+                    for Ask { agent, session, what } in asks {
+                        writeln!(f, "    {agent:?} in {session:?}: {what:?}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn scripts() -> impl Strategy<Value = Script> {
+    vec(step(), 1..36).prop_map(Script)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => select(vec![1, 999_999, 1_000_000, 2_000_000, 5_000_000, 60_000_000, 299_000_000, 7_200_000_000])
+            .prop_map(Step::Pass),
+        2 => any::<bool>().prop_map(|short| Step::PassToTheNextEnd { short }),
+        9 => vec(ask(), 0..6).prop_map(Step::Apply),
+    ]
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what())
+        .prop_map(|(agent, session, what)| Ask { agent, session, what })
+}
+
+fn one(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    // The first few more often, so that things meet.
+    prop_oneof![select(&from[..2]), select(from)]
+}
+
+fn keys() -> impl Strategy<Value = Vec<&'static str>> {
+    vec(prop_oneof![1 => select(&KEYS[..6]), 2 => select(KEYS)], 1..4)
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    prop_oneof![4 => Just(Token::None), 2 => Just(Token::Current(0)), 1 => (-2_i64..3).prop_map(Token::Current)]
+}
+
+fn task_ref() -> impl Strategy<Value = TaskRef> {
+    prop_oneof![4 => (0_u8..2).prop_map(TaskRef::Held), 4 => (0_u8..6).prop_map(TaskRef::Latest), 1 => Just(TaskRef::Unknown)]
+}
+
+fn depends_on() -> impl Strategy<Value = Vec<TaskRef>> {
+    let earlier = prop_oneof![20 => (0_u8..5).prop_map(TaskRef::Latest), 1 => Just(TaskRef::Unknown)];
+    prop_oneof![2 => Just(vec![]), 3 => vec(earlier, 1..4)]
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let ttl = || select(SECONDS);
+    let acquire = (
+        keys(),
+        prop::bool::weighted(0.35),
+        ttl(),
+        option::of(one(TEXTS)),
+        option::weighted(0.15, one(FEATURES)),
+        token(),
+        option::weighted(0.5, (0_u8..6, prop::bool::weighted(0.2))),
+    )
+        .prop_map(|(keys, shared, ttl, reason, feature, token, wait)| What::Acquire {
+            keys,
+            shared,
+            ttl,
+            reason,
+            feature,
+            token,
+            wait,
+        });
+    let submit = (
+        (one(TYPES), 1_u8..=10, depends_on(), one(TEXTS)),
+        option::weighted(0.25, select(vec![-1_000_000, 0, 1, 3_000_000, 60_000_000])),
+        1_u32..4,
+        option::weighted(0.3, (select(&["k", "K", "it's"][..]), select(&["f1", "f2"][..]))),
+        option::weighted(0.15, one(CAPABILITIES)),
+        option::weighted(0.15, one(AGENTS)),
+        option::weighted(0.25, one(FEATURES)),
+        option::of(select(JSON)),
+    )
+        .prop_map(|(main, deadline, max_attempts, idempotency, capability, assignee, feature, input)| {
+            let (kind, priority, depends_on, text) = main;
+            What::Submit(SubmitAsk {
+                kind,
+                priority,
+                depends_on,
+                deadline,
+                max_attempts,
+                idempotency,
+                capability,
+                assignee,
+                feature,
+                input,
+                text,
+            })
+        });
+    let complete = (
+        task_ref(),
+        any::<bool>(),
+        option::of(select(&["broken", CANCELLED][..])),
+        option::of(select(JSON)),
+        token(),
+    )
+        .prop_map(|(task, success, code, result, token)| What::Complete { task, success, code, result, token });
+    prop_oneof![
+        14 => acquire,
+        5 => (keys(), token()).prop_map(|(keys, token)| What::Release { keys, token }),
+        8 => submit,
+        9 => (option::weighted(0.3, vec(one(TYPES), 0..3)), ttl()).prop_map(|(types, lease)| What::Claim { types, lease }),
+        6 => complete,
+        2 => (task_ref(), one(TEXTS)).prop_map(|(task, reason)| What::Cancel { task, reason }),
+        5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
+        3 => Just(What::Heartbeat),
+        1 => select(vec![0, 1, 60, 900]).prop_map(|silent| What::Cleanup { silent }),
+        1 => (0_u8..4).prop_map(What::CreateKey),
+        1 => (0_u8..4).prop_map(What::RevokeKey),
+        1 => one(TEXTS).prop_map(What::Refuse),
+    ]
+}
+
+/// One run of a script: its project in every store, and what has happened so far.
+struct Run {
+    /// The reference first.
+    worlds: Vec<World>,
+    /// Also the reference, given each command in a batch of its own.
+    singly: World,
+    /// Sets this run's ids apart from those of others.
+    number: u128,
+    now: Timestamp,
+    submitted: Vec<Uuid>,
+    made_keys: Vec<u8>,
+    commands: u128,
+    answered: usize,
+    known: Known,
+}
+
+/// What the reference held after the last batch.
+#[derive(Default)]
+struct Known {
+    locks: Vec<Lock>,
+    waiters: Vec<Waiter>,
+    tasks: Vec<Task>,
+    sessions: Vec<Session>,
+}
+
+/// All that can be seen of a project.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    locks: Vec<Lock>,
+    near: Vec<Vec<Lock>>,
+    waiters: Vec<Waiter>,
+    tasks: Vec<Task>,
+    failed: Vec<Task>,
+    page: Vec<Task>,
+    one: Option<Task>,
+    connected: (Vec<Session>, Timestamp),
+    gone: (Vec<Session>, Timestamp),
+    audit: Vec<AuditEntry>,
+    refusals: Vec<AuditEntry>,
+    keys: Vec<ApiKey>,
+}
+
+type Checked<T> = Result<T, TestCaseError>;
+
+fn differ(what: &str, engine: &str, expected: &impl fmt::Debug, actual: &impl fmt::Debug) -> TestCaseError {
+    let (expected, actual) = (format!("{expected:#?}"), format!("{actual:#?}"));
+    let at = expected.lines().zip(actual.lines()).take_while(|(a, b)| a == b).count();
+    let around = |text: &str| text.lines().skip(at.saturating_sub(25)).take(40).collect::<Vec<_>>().join("\n");
+    TestCaseError::fail(format!(
+        "{what} differ\n--- reference, from line {at} ---\n{}\n--- {engine} ---\n{}",
+        around(&expected),
+        around(&actual)
+    ))
+}
+
+impl Run {
+    async fn script(&mut self, script: &Script) -> Checked<()> {
+        self.set(Timestamp::from_microsecond(harness::BEGINNING).unwrap()).await;
+        for step in &script.0 {
+            match step {
+                Step::Pass(micros) => self.set(self.now + SignedDuration::from_micros(*micros)).await,
+                Step::PassToTheNextEnd { short } => {
+                    if let Some(end) = self.next_end() {
+                        let end = if *short { end - harness::MOMENT } else { end };
+                        self.set(end.max(self.now)).await;
+                    }
+                }
+                Step::Apply(asks) => self.batch(asks).await?,
+            }
+        }
+        self.compare().await
+    }
+
+    async fn set(&mut self, now: Timestamp) {
+        self.now = now;
+        for world in self.worlds.iter().chain([&self.singly]) {
+            world.set(now).await;
+        }
+    }
+
+    /// The next instant after now at which something ends.
+    fn next_end(&self) -> Option<Timestamp> {
+        let known = &self.known;
+        let tasks = known.tasks.iter().flat_map(|t| [t.lease_expires_at, t.not_before, t.deadline]);
+        let others = known.locks.iter().map(|l| l.expires_at);
+        let others = others.chain(known.waiters.iter().map(|w| w.expires_at));
+        let others = others.chain(known.sessions.iter().map(|s| s.expires_at));
+        tasks.flatten().chain(others).filter(|end| *end > self.now).min()
+    }
+
+    async fn batch(&mut self, asks: &[Ask]) -> Checked<()> {
+        let commands: Vec<Command> = asks.iter().map(|ask| self.command(ask)).collect();
+        let expected = outcomes(&self.worlds[0], &commands).await?;
+        for world in &self.worlds[1..] {
+            let actual = outcomes(world, &commands).await?;
+            if actual != expected {
+                return Err(differ("outcomes", world.engine().name(), &expected, &actual));
+            }
+        }
+        let mut singly = outcomes(&self.singly, &[]).await?;
+        for command in &commands {
+            singly.extend(outcomes(&self.singly, std::slice::from_ref(command)).await?);
+        }
+        let expected: Vec<Outcome> = expected.into_iter().map(without_counts).collect();
+        let singly: Vec<Outcome> = singly.into_iter().map(without_counts).collect();
+        if singly != expected {
+            return Err(differ("outcomes", "one by one", &expected, &singly));
+        }
+        self.answered += expected.iter().filter(|o| !matches!(o, Outcome::Waiting(_))).count();
+        self.look().await?;
+        self.check_soundness(&expected)
+    }
+
+    /// Looks at the reference. Nothing is due right after a batch, so this changes nothing.
+    async fn look(&mut self) -> Checked<()> {
+        let (store, project) = (&self.worlds[0].store, &self.worlds[0].project);
+        let due = store.due_projects().await.map_err(failed)?;
+        prop_assert!(!due.contains(project), "something is due right after a batch");
+        self.known = Known {
+            locks: store.locks(project, None).await.map_err(failed)?,
+            waiters: store.waiters(project).await.map_err(failed)?,
+            tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
+            sessions: store.sessions(project, true).await.map_err(failed)?.0,
+        };
+        Ok(())
+    }
+
+    /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
+    fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
+        let Known { locks, waiters, tasks, sessions } = &self.known;
+        for (at, lock) in locks.iter().enumerate() {
+            prop_assert!(lock.expires_at > self.now, "over, and still there: {lock:?}");
+            for other in &locks[at + 1..] {
+                let apart = lock.agent_id == other.agent_id
+                    || lock.mode == LockMode::Shared && other.mode == LockMode::Shared
+                    || !lock.key.overlaps(&other.key);
+                prop_assert!(apart, "two hold one thing: {lock:?} and {other:?}");
+            }
+        }
+        prop_assert!(waiters.iter().all(|w| w.expires_at > self.now));
+        prop_assert!(sessions.iter().all(|s| s.expires_at > self.now));
+        let mut tokens: Vec<i64> = tasks.iter().filter(|t| t.status.is_held()).filter_map(|t| t.fencing_token).collect();
+        prop_assert!(tokens.len() == tasks.iter().filter(|t| t.status.is_held()).count(), "a claim without a token");
+        tokens.extend(locks.iter().map(|l| l.fencing_token));
+        for task in tasks {
+            prop_assert_eq!(task.status.is_held(), task.lease_expires_at.is_some(), "{:?}", task);
+            prop_assert_eq!(task.status.is_final(), task.completed_at.is_some(), "{:?}", task);
+            prop_assert!(task.attempt <= task.max_attempts, "{:?}", task);
+            prop_assert!(task.lease_expires_at.is_none_or(|end| end > self.now), "{:?}", task);
+            let state = |id: &Uuid| tasks.iter().find(|t| t.task_id == *id).map(|t| t.status);
+            let states: Vec<_> = task.depends_on.iter().filter_map(state).collect();
+            prop_assert_eq!(states.len(), task.depends_on.len(), "a dependency vanished: {:?}", task);
+            if task.status != TaskStatus::Failed {
+                let open = states.iter().filter(|s| **s != TaskStatus::Completed).count();
+                prop_assert_eq!(open, task.open_dependencies as usize, "{:?}", task);
+                prop_assert!(!states.contains(&TaskStatus::Failed), "it waits for ever: {:?}", task);
+            }
+            prop_assert!(task.attempt == 0 || task.open_dependencies == 0, "begun too early: {:?}", task);
+        }
+        // A grant's keys have one token together; grants and claims never share one.
+        let claims = tasks.iter().filter(|t| t.status.is_held()).filter_map(|t| t.fencing_token);
+        for token in claims {
+            prop_assert_eq!(tokens.iter().filter(|t| **t == token).count(), 1, "token {} twice", token);
+        }
+        for outcome in outcomes {
+            if let Outcome::Blocked(blocked) | Outcome::Waiting(blocked) = outcome {
+                prop_assert!(!blocked.locks.is_empty() || !blocked.waiters.is_empty(), "blocked by nobody");
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares all that can be seen.
+    async fn compare(&self) -> Checked<()> {
+        let expected = self.seen(&self.worlds[0]).await?;
+        prop_assert!(expected.audit.iter().rev().map(|e| e.seq).eq(1..=expected.audit.len() as i64), "gaps in the trail");
+        let rows = expected.audit.iter().filter(|e| e.agent_id != SYSTEM_AGENT).count();
+        prop_assert_eq!(rows, self.answered, "one row for each command that was answered");
+        for world in &self.worlds[1..] {
+            let actual = self.seen(world).await?;
+            if actual != expected {
+                return Err(differ("states", world.engine().name(), &expected, &actual));
+            }
+        }
+        let (expected, singly) = (without_cleanups(expected), without_cleanups(self.seen(&self.singly).await?));
+        if expected != singly {
+            return Err(differ("states", "one by one", &expected, &singly));
+        }
+        Ok(())
+    }
+
+    async fn seen(&self, world: &World) -> Checked<Seen> {
+        let (store, project) = (&world.store, &world.project);
+        let mut near = vec![];
+        for text in [".", "src/auth", "src/**/*.rs", "api:/v1/users", "db:users"] {
+            near.push(store.locks(project, Some(&[key(text), key("flag:billing/x")])).await.map_err(failed)?);
+        }
+        let all = AuditFilter { limit: 10_000, ..AuditFilter::default() };
+        let mut audit = store.audit(project, &all).await.map_err(failed)?;
+        let mut refusals = store
+            .audit(project, &AuditFilter { success: Some(false), agent_id: Some("ann".into()), limit: 3, ..all })
+            .await
+            .map_err(failed)?;
+        for entry in audit.iter_mut().chain(&mut refusals).filter(|e| e.agent_id == SYSTEM_AGENT) {
+            entry.id = Uuid::nil();
+        }
+        let failed_only = TaskFilter { status: Some(TaskStatus::Failed), ..all_tasks() };
+        let tasks = store.tasks(project, &all_tasks()).await.map_err(failed)?;
+        let page = TaskFilter { limit: 2, before: tasks.get(1).map(|t| t.seq), task_type: None, ..all_tasks() };
+        let mut keys = store.api_keys().await.map_err(failed)?.0;
+        keys.retain(|key| key.project == *project);
+        Ok(Seen {
+            locks: store.locks(project, None).await.map_err(failed)?,
+            near,
+            waiters: store.waiters(project).await.map_err(failed)?,
+            failed: store.tasks(project, &failed_only).await.map_err(failed)?,
+            page: store.tasks(project, &page).await.map_err(failed)?,
+            one: match self.submitted.last() {
+                Some(id) => store.task(project, *id).await.map_err(failed)?,
+                None => None,
+            },
+            tasks,
+            connected: store.sessions(project, true).await.map_err(failed)?,
+            gone: store.sessions(project, false).await.map_err(failed)?,
+            audit,
+            refusals,
+            keys,
+        })
+    }
+
+    fn command(&mut self, ask: &Ask) -> Command {
+        let caller = Caller {
+            agent_id: agent(ask.agent),
+            agent_type: if ask.agent == "bob" { "codex_cli" } else { "claude_code_cli" }.into(),
+            session_id: ask.session.map(|s| SessionId::new(s).unwrap()),
+        };
+        let action = self.action(&caller, &ask.what);
+        self.commands += 1;
+        Command {
+            id: self.id(1, self.commands),
+            caller,
+            operation: operation(&action).into(),
+            parameters: JsonText::new(&json!({"text": TEXTS[2], "number": [0.5, 7, null]})),
+            duration_ms: 3,
+            action,
+        }
+    }
+
+    /// The ids of a run sort differently from the order in which they are minted.
+    fn id(&self, kind: u128, count: u128) -> Uuid {
+        Uuid::from_u128((count * 0x9e37_79b9 % 0xffff_ffff) << 96 | kind << 64 | self.number << 16 | count)
+    }
+
+    fn action(&mut self, caller: &Caller, what: &What) -> Action {
+        match what {
+            What::Acquire { keys, shared, ttl, reason, feature, token, wait } => {
+                let keys = sorted_keys(keys);
+                Action::Acquire(Acquire {
+                    fencing_token: self.token_of_lock(caller, &keys, *token),
+                    keys,
+                    mode: if *shared { LockMode::Shared } else { LockMode::Exclusive },
+                    reason: reason.map(Into::into),
+                    ttl_seconds: *ttl,
+                    feature_id: feature.map(Into::into),
+                    wait: wait.map(|(ticket, last)| Wait { ticket: self.id(2, u128::from(ticket)), last }),
+                })
+            }
+            What::Release { keys, token } => {
+                let keys = sorted_keys(keys);
+                Action::Release(Release { fencing_token: self.token_of_lock(caller, &keys, *token), keys })
+            }
+            What::Submit(ask) => Action::Submit(self.submit(caller, ask)),
+            What::Claim { types, lease } => {
+                let types = types.as_ref().map(|types| types.iter().map(|t| (*t).into()).collect());
+                Action::Claim(Claim { task_types: types, lease_seconds: *lease })
+            }
+            What::Complete { task, success, code, result, token } => {
+                let task_id = self.task(caller, *task);
+                let current = self.known.tasks.iter().find(|t| t.task_id == task_id).and_then(|t| t.fencing_token);
+                Action::Complete(Complete {
+                    task_id,
+                    success: *success,
+                    result: result.map(|text| JsonText::from_trusted(text.into())),
+                    error_code: code.map(Into::into),
+                    error_message: code.map(|_| TEXTS[2].into()),
+                    fencing_token: resolved(*token, current),
+                })
+            }
+            What::Cancel { task, reason } => Action::Cancel(Cancel {
+                task_id: self.task(caller, *task),
+                reason: (*reason).into(),
+                result: JsonText::from_trusted(JSON[1].into()),
+            }),
+            What::Register { capabilities, ttl } => {
+                let mut capabilities: Vec<String> = capabilities.iter().map(|c| (*c).into()).collect();
+                capabilities.sort();
+                capabilities.dedup();
+                let current_task = (*ttl > 10).then(|| TEXTS[2].into());
+                Action::Register(Register { capabilities, current_task, ttl_seconds: *ttl })
+            }
+            What::Heartbeat => Action::Heartbeat,
+            What::Cleanup { silent } => Action::Cleanup(Cleanup { silent_seconds: *silent }),
+            What::CreateKey(number) => {
+                let id = self.id(3, u128::from(*number));
+                let bound = number.is_multiple_of(2);
+                // An id is minted once.
+                if self.made_keys.contains(number) {
+                    return Action::RevokeKey { id };
+                }
+                self.made_keys.push(*number);
+                Action::CreateKey(ApiKey {
+                    id,
+                    name: TEXTS[2].into(),
+                    hash: id.simple().to_string(),
+                    project: self.worlds[0].project.clone(),
+                    agent_id: bound.then(|| caller.agent_id.clone()),
+                    agent_type: bound.then(|| caller.agent_type.clone()),
+                    created_at: Timestamp::UNIX_EPOCH,
+                    expires_at: (!bound).then(|| self.now + SignedDuration::from_secs(60)),
+                    revoked_at: None,
+                })
+            }
+            What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
+            What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
+        }
+    }
+
+    fn submit(&mut self, caller: &Caller, ask: &SubmitAsk) -> Submit {
+        let mut depends_on: Vec<Uuid> = ask.depends_on.iter().map(|task| self.task(caller, *task)).collect();
+        depends_on.sort();
+        depends_on.dedup();
+        let task_id = self.id(4, self.submitted.len() as u128);
+        self.submitted.push(task_id);
+        Submit {
+            task_id,
+            task_type: ask.kind.into(),
+            description: ask.text.into(),
+            input_data: ask.input.map(|text| JsonText::from_trusted(text.into())),
+            priority: ask.priority,
+            depends_on,
+            deadline: ask.deadline.map(|micros| self.now + SignedDuration::from_micros(micros)),
+            max_attempts: ask.max_attempts,
+            idempotency_key: ask.idempotency.map(|(key, _)| key.into()),
+            fingerprint: ask.idempotency.map_or("", |(_, print)| print).into(),
+            required_capability: ask.capability.map(Into::into),
+            assignee: ask.assignee.map(agent),
+            feature_id: ask.feature.map(Into::into),
+        }
+    }
+
+    fn task(&self, caller: &Caller, task: TaskRef) -> Uuid {
+        let latest = |back: u8| self.submitted.iter().rev().nth(back.into()).copied();
+        let found = match task {
+            TaskRef::Held(back) => {
+                let of_caller = |t: &&Task| t.status.is_held() && t.claimed_by.as_ref() == Some(&caller.agent_id);
+                self.known.tasks.iter().filter(of_caller).nth(back.into()).map(|t| t.task_id).or(latest(back))
+            }
+            TaskRef::Latest(back) => latest(back),
+            TaskRef::Unknown => None,
+        };
+        found.unwrap_or(self.id(5, 0))
+    }
+
+    fn token_of_lock(&self, caller: &Caller, keys: &[LockKey], token: Token) -> Option<i64> {
+        let own = |l: &&Lock| l.agent_id == caller.agent_id && keys.contains(&l.key);
+        resolved(token, self.known.locks.iter().filter(own).map(|l| l.fencing_token).max())
+    }
+}
+
+fn resolved(token: Token, current: Option<i64>) -> Option<i64> {
+    match token {
+        Token::None => None,
+        Token::Current(more) => Some(current.unwrap_or(0) + more),
+    }
+}
+
+fn agent(name: &str) -> AgentId {
+    AgentId::new(name).unwrap()
+}
+
+fn sorted_keys(texts: &[&str]) -> Vec<LockKey> {
+    let mut keys: Vec<LockKey> = texts.iter().map(|k| key(k)).collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn all_tasks() -> TaskFilter {
+    TaskFilter { limit: 1000, ..TaskFilter::default() }
+}
+
+fn failed(error: store::StoreError) -> TestCaseError {
+    TestCaseError::fail(error.to_string())
+}
+
+async fn outcomes(world: &World, commands: &[Command]) -> Checked<Vec<Outcome>> {
+    let name = world.engine().name();
+    let outcomes = world.store.apply(&world.project, commands).await;
+    outcomes.map_err(|error| TestCaseError::fail(format!("{name}: {error}\nfor {commands:#?}")))
+}
+
+/// A clean-up counts what the batch freed, so its counts alone depend on how commands fall into batches.
+fn without_counts(outcome: Outcome) -> Outcome {
+    if let Outcome::Cleaned { .. } = outcome { Outcome::Cleaned { freed: Freed::default() } } else { outcome }
+}
+
+fn without_cleanups(mut seen: Seen) -> Seen {
+    for entry in seen.audit.iter_mut().filter(|e| e.result["kind"] == "cleaned") {
+        entry.result = Value::Null;
+    }
+    seen
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
+}
+
+/// The stores in which scripts are run, one project a run.
+struct Stores {
+    worlds: Vec<World>,
+    singly: World,
+}
+
+impl Stores {
+    fn open(runtime: &Runtime, engines: &[Engine]) -> Self {
+        let open = |engine: &Engine| runtime.block_on(World::open(*engine));
+        Self { worlds: engines.iter().map(open).collect(), singly: open(&Engine::Memory) }
+    }
+
+    /// Opens new ones where that costs little: what concerns all projects grows slow with their number.
+    fn renew(&mut self, runtime: &Runtime) {
+        for world in self.worlds.iter_mut().chain([&mut self.singly]) {
+            let engine = world.engine();
+            if matches!(engine, Engine::Memory | Engine::Sqlite) {
+                *world = runtime.block_on(World::open(engine));
+            }
+        }
+    }
+}
+
+/// Runs scripts on these engines, the first of which is the reference.
+fn compare(engines: &[Engine]) {
+    let sequences = setting("COORDINATOR_SEQUENCES", 150);
+    let seed = setting("COORDINATOR_SEED", 1);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let stores = RefCell::new(Stores::open(&runtime, engines));
+    let number = Cell::new(0);
+    let config =
+        Config { cases: sequences as u32, failure_persistence: None, max_shrink_iters: 3000, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&scripts(), |script| {
+        number.set(number.get() + 1);
+        let project = format!("it's run {}", number.get());
+        let mut stores = stores.borrow_mut();
+        if number.get() % 100 == 0 {
+            stores.renew(&runtime);
+        }
+        let mut run = Run {
+            worlds: stores.worlds.iter().map(|world| world.in_project(&project)).collect(),
+            singly: stores.singly.in_project(&project),
+            number: number.get(),
+            now: Timestamp::UNIX_EPOCH,
+            submitted: vec![],
+            made_keys: vec![],
+            commands: 0,
+            answered: 0,
+            known: Known::default(),
+        };
+        runtime.block_on(run.script(&script))
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(why, script)) => panic!("{why}\n\nThe least script that shows it (seed {seed}):\n{script:?}"),
+        Err(TestError::Abort(why)) => panic!("gave up: {why}"),
+    }
+}
+
+#[test]
+fn postgres_does_what_the_reference_does() {
+    compare(&[Engine::Memory, Engine::Postgres]);
+}
+
+#[test]
+fn sqlite_does_what_the_reference_does() {
+    compare(&[Engine::Memory, Engine::Sqlite]);
+}
