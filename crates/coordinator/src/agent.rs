@@ -1,0 +1,152 @@
+//! A process that speaks for one agent: the MCP server of a coding agent's CLI.
+//!
+//! It has an identity from the environment or from where it runs, registers its session when the agent first does
+//! something, and keeps the session and its claims alive for as long as the process lives.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::id::{AgentId, Caller, SessionId};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::Coordinator;
+use crate::failure::Failure;
+use crate::operation::{Door, Entry};
+use crate::registry;
+use crate::settings::Settings;
+use crate::sessions::{Heartbeat, RegisterSession};
+use crate::operation::Operation;
+
+/// The agent behind this process.
+pub struct LocalAgent {
+    coordinator: Arc<Coordinator>,
+    caller: Caller,
+    registered: OnceCell<()>,
+}
+
+impl LocalAgent {
+    /// The agent that the settings name, or one derived from the client's name and the work tree.
+    ///
+    /// # Errors
+    /// [`Failure`] when no name can be made of them.
+    pub fn new(coordinator: Arc<Coordinator>, client_name: &str) -> Result<Self, Failure> {
+        let caller = caller(coordinator.settings(), client_name)?;
+        Ok(Self { coordinator, caller, registered: OnceCell::new() })
+    }
+
+    /// Who it is.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Calls an operation in the agent's name. The first call registers the session.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub async fn call(&self, entry: &Entry, arguments: Value) -> Result<Value, Failure> {
+        if entry.name == RegisterSession::NAME {
+            let answer = self.run(entry, arguments).await?;
+            self.start_heartbeats().await;
+            return Ok(answer);
+        }
+        self.registered
+            .get_or_try_init(|| async {
+                if let Some(register) = registry::find(RegisterSession::NAME) {
+                    self.run(register, json!({})).await?;
+                }
+                self.keep_alive();
+                Ok::<(), Failure>(())
+            })
+            .await?;
+        self.run(entry, arguments).await
+    }
+
+    async fn run(&self, entry: &Entry, arguments: Value) -> Result<Value, Failure> {
+        let project = self.coordinator.default_project();
+        self.coordinator.call(entry, project, &self.caller, Door::Mcp, arguments).await
+    }
+
+    async fn start_heartbeats(&self) {
+        self.registered.get_or_init(|| async { self.keep_alive() }).await;
+    }
+
+    /// A heartbeat every third of the shorter lease, until the process ends. A session that was reaped stays reaped:
+    /// the agent must learn that it lost its locks.
+    fn keep_alive(&self) {
+        let settings = self.coordinator.settings();
+        let lease = settings.session_ttl_seconds.min(settings.task_lease_seconds);
+        let every = Duration::from_millis(u64::from(lease) * 1000 / 3);
+        let (coordinator, caller) = (self.coordinator.clone(), self.caller.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(heartbeat) = registry::find(Heartbeat::NAME) else { return };
+                let project = coordinator.default_project();
+                if let Err(failure) = coordinator.call(heartbeat, project, &caller, Door::Mcp, json!({})).await {
+                    tracing::warn!(error = failure.message(), "no heartbeat");
+                }
+            }
+        });
+    }
+}
+
+fn caller(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
+    let wrong = |e: model::id::BadName| Failure::Internal(e.to_string());
+    let session_id = match &settings.session_id {
+        Some(session_id) => session_id.clone(),
+        None => SessionId::new(Uuid::now_v7().to_string()).map_err(wrong)?,
+    };
+    let client = slug(client_name);
+    let agent_id = match &settings.agent_id {
+        Some(agent_id) => agent_id.clone(),
+        None => AgentId::new(derived_name(&client, settings.worktree.as_deref())).map_err(wrong)?,
+    };
+    let agent_type = settings.agent_type.clone().unwrap_or_else(|| agent_type_of(&client).to_owned());
+    Ok(Caller { agent_id, agent_type, session_id: Some(session_id) })
+}
+
+/// The same client in the same work tree is the same agent, also after a restart; in another work tree, another.
+fn derived_name(client: &str, worktree: Option<&Path>) -> String {
+    let Some(worktree) = worktree else { return client.to_owned() };
+    let digest = Sha256::digest(worktree.as_os_str().as_encoded_bytes());
+    let directory = slug(&worktree.file_name().map(|n| n.to_string_lossy()).unwrap_or_default());
+    format!("{client}@{directory}-{:02x}{:02x}", digest[0], digest[1])
+}
+
+/// The profile a client gets by its name.
+fn agent_type_of(client: &str) -> &str {
+    match client {
+        c if c.contains("claude") => "claude_code_cli",
+        c if c.contains("codex") => "codex_cli",
+        c if c.contains("gemini") => "gemini_cli",
+        c => c,
+    }
+}
+
+fn slug(text: &str) -> String {
+    let kept: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c.to_ascii_lowercase() } else { '-' })
+        .take(64)
+        .collect();
+    let trimmed = kept.trim_matches('-');
+    if trimmed.is_empty() { "agent".into() } else { trimmed.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_work_trees_are_two_agents_and_a_restart_is_the_same() {
+        let name = |path| derived_name("claude-code", Some(Path::new(path)));
+        assert_eq!(name("/a/project"), name("/a/project"));
+        assert_ne!(name("/a/project"), name("/b/project"));
+        assert!(name("/a/project").starts_with("claude-code@project-"));
+        assert_eq!(slug("Claude Code (beta)"), "claude-code--beta");
+    }
+}

@@ -1,0 +1,107 @@
+//! The audit trail, to be read.
+
+use jiff::Timestamp;
+use model::audit::{AuditEntry, AuditFilter};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
+use crate::work::parse_cursor;
+
+/// Shows the trail.
+pub struct QueryAudit;
+
+/// Which rows.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct AuditRequest {
+    agent_id: Option<String>,
+    operation: Option<String>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    since: Option<Timestamp>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    until: Option<Timestamp>,
+    success: Option<bool>,
+    /// Default 20
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<u32>,
+    /// next_cursor of the page before
+    cursor: Option<String>,
+}
+
+/// A page of the trail, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuditAnswer {
+    entries: Vec<EntryView>,
+    /// Where the next page begins, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// A row, as shown.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EntryView {
+    id: Uuid,
+    /// Position in the trail, without gaps.
+    seq: i64,
+    agent_id: String,
+    agent_type: String,
+    session_id: Option<String>,
+    operation: String,
+    parameters: Value,
+    result: Value,
+    duration_ms: i64,
+    success: bool,
+    error_message: Option<String>,
+    #[schemars(with = "String")]
+    created_at: Timestamp,
+}
+
+impl From<AuditEntry> for EntryView {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            id: entry.id,
+            seq: entry.seq,
+            agent_id: entry.agent_id,
+            agent_type: entry.agent_type,
+            session_id: entry.session_id,
+            operation: entry.operation,
+            parameters: entry.parameters,
+            result: entry.result,
+            duration_ms: entry.duration_ms,
+            success: entry.success,
+            error_message: entry.error_message,
+            created_at: entry.created_at,
+        }
+    }
+}
+
+impl Operation for QueryAudit {
+    type Request = AuditRequest;
+    type Answer = AuditAnswer;
+    const NAME: &'static str = "query_audit";
+    const SUMMARY: &'static str = "Read the record of what agents did, newest first.";
+    const ACCESS: Access = Access::Read;
+    const ROUTES: &'static [Route] = &[Route::get("/audit")];
+    const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
+
+    async fn run(context: &Context<'_>, request: AuditRequest) -> Result<AuditAnswer, Failure> {
+        let limit = request.limit.unwrap_or(20);
+        let filter = AuditFilter {
+            agent_id: request.agent_id,
+            operation: request.operation,
+            since: request.since,
+            until: request.until,
+            success: request.success,
+            limit: limit + 1,
+            before: parse_cursor(request.cursor.as_deref())?,
+        };
+        let mut entries = context.coordinator.store().audit(context.project, &filter).await?;
+        let more = entries.len() > limit as usize;
+        entries.truncate(limit as usize);
+        let next_cursor = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
+        Ok(AuditAnswer { entries: entries.into_iter().map(EntryView::from).collect(), next_cursor })
+    }
+}

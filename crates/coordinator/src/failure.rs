@@ -1,0 +1,206 @@
+//! Why an operation gave no answer: for people and agents in a sentence, for programs by a stable code.
+
+use model::command::{Outcome, Refusal};
+use model::key::BadKey;
+use serde_json::{Map, Value, json};
+use store::StoreError;
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field, dotted where it is nested.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Why an operation gave no answer.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// The request itself is wrong.
+    Invalid {
+        /// `invalid_request`, or a finer code such as `invalid_file_path`.
+        code: &'static str,
+        /// Each wrong field.
+        fields: Vec<FieldError>,
+    },
+    /// It may not be done by this caller.
+    Forbidden(Details),
+    /// It cannot be done as things are, and asking again will not help.
+    Conflict(Details),
+    /// The database does not answer.
+    Unavailable(String),
+    /// A defect of ours.
+    Internal(String),
+}
+
+/// A code, a sentence, and what else a program may want to know.
+#[derive(Debug, Clone)]
+pub struct Details {
+    /// The stable code.
+    pub code: &'static str,
+    /// What happened, why, and what to do next.
+    pub message: String,
+    /// More fields of the answer.
+    pub more: Map<String, Value>,
+}
+
+impl Details {
+    /// With nothing but a code and a sentence.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), more: Map::new() }
+    }
+}
+
+impl Failure {
+    /// One field is wrong.
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            code: "invalid_request",
+            fields: vec![FieldError { field: field.into(), message: message.into() }],
+        }
+    }
+
+    /// The key in this field is none.
+    pub fn bad_key(field: &str, bad: &BadKey) -> Self {
+        match bad {
+            BadKey::Prefix(_) => Self::Forbidden(Details::new(bad.code(), bad.to_string())),
+            _ => Self::Invalid {
+                code: bad.code(),
+                fields: vec![FieldError { field: field.into(), message: bad.to_string() }],
+            },
+        }
+    }
+
+    /// An outcome that the command cannot have.
+    pub fn unexpected(outcome: &Outcome) -> Self {
+        Self::Internal(format!("the store answered {outcome:?}, which is no outcome of this command"))
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { code, .. } => code,
+            Self::Forbidden(details) | Self::Conflict(details) => details.code,
+            Self::Unavailable(_) => "database_unavailable",
+            Self::Internal(_) => "internal_error",
+        }
+    }
+
+    /// The sentence.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Invalid { fields, .. } => {
+                let each: Vec<String> = fields.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
+                each.join("; ")
+            }
+            Self::Forbidden(details) | Self::Conflict(details) => details.message.clone(),
+            Self::Unavailable(why) => format!("{why}; nothing is lost, try again in a moment"),
+            Self::Internal(why) => format!("this is a defect of the coordinator: {why}"),
+        }
+    }
+
+    /// The answer's body: `success: false`, the code, the sentence, and what else there is.
+    pub fn body(&self) -> Value {
+        let mut body = json!({"success": false, "error": self.code(), "message": self.message()});
+        match self {
+            Self::Invalid { fields, .. } => {
+                body["fields"] = fields.iter().map(|f| json!({"field": f.field, "message": f.message})).collect();
+            }
+            Self::Forbidden(details) | Self::Conflict(details) => {
+                for (name, value) in &details.more {
+                    body[name] = value.clone();
+                }
+            }
+            Self::Unavailable(_) | Self::Internal(_) => {}
+        }
+        body
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed(why) => Self::Internal(why),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let message = in_words(&refusal);
+        let more = match serde_json::to_value(&refusal) {
+            Ok(Value::Object(mut more)) => {
+                more.remove("code");
+                more.remove("message");
+                more
+            }
+            _ => Map::new(),
+        };
+        match &refusal {
+            Refusal::UnknownDependency { .. } => Self::field("depends_on", message).with_code(refusal.code()),
+            Refusal::DeadlineExceeded => Self::field("deadline", message).with_code(refusal.code()),
+            Refusal::SessionNotYours { .. } | Refusal::IdentityMismatch { .. } => {
+                Self::Forbidden(Details { code: refusal.code(), message, more })
+            }
+            _ => Self::Conflict(Details { code: refusal.code(), message, more }),
+        }
+    }
+}
+
+impl Failure {
+    fn with_code(self, code: &'static str) -> Self {
+        match self {
+            Self::Invalid { fields, .. } => Self::Invalid { code, fields },
+            other => other,
+        }
+    }
+}
+
+/// What happened, why, and what to do next.
+pub fn in_words(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::SessionExpired { session_id, disconnected_at } => format!(
+            "session {session_id} was disconnected at {disconnected_at} because no heartbeat came in time; its locks were \
+             released and its tasks put back: call register_session, then take what you still need again"
+        ),
+        Refusal::SessionNotFound => "there is no session of yours to renew: call register_session first".into(),
+        Refusal::SessionNotYours { session_id } => {
+            format!("session {session_id} belongs to another agent: use a session id of your own")
+        }
+        Refusal::StaleFencingToken { target, given, current: Some(current) } => format!(
+            "fencing token {given} is from before the current grant of {target} (token {current}): what was done under \
+             the old grant may have been overtaken, read the current state first"
+        ),
+        Refusal::StaleFencingToken { target, given, current: None } => format!(
+            "you no longer hold {target}, which token {given} was granted for: it ended, and others may have changed it \
+             since; acquire it again without a token and read its current state"
+        ),
+        Refusal::Deadlock { cycle } => {
+            let cycle: Vec<&str> = cycle.iter().map(|agent| agent.as_str()).collect();
+            format!(
+                "waiting would never end: {} wait for each other; release what you hold, or do other work first",
+                cycle.join(" -> ")
+            )
+        }
+        Refusal::UnknownDependency { task_ids } => {
+            let ids: Vec<String> = task_ids.iter().map(ToString::to_string).collect();
+            format!("there is no task {}: submit a dependency before what depends on it", ids.join(", "))
+        }
+        Refusal::DependencyFailed { task_id } => {
+            format!("dependency {task_id} has failed already, so this task could never start")
+        }
+        Refusal::DeadlineExceeded => "the deadline is in the past".into(),
+        Refusal::IdempotencyKeyReused { task_id } => format!(
+            "task {task_id} was submitted under this idempotency key with other content: use a new key for a new task"
+        ),
+        Refusal::TaskNotFoundOrNotClaimedByAgent => {
+            "there is no such task, or its claim is not yours (any more): get_task tells where it stands".into()
+        }
+        Refusal::TaskNotFound => "there is no such task in this project".into(),
+        Refusal::TaskAlreadyEnded { status } => format!("the task has ended already: it is {}", status.as_str()),
+        Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
+        Refusal::IdentityMismatch { message } => message.clone(),
+    }
+}

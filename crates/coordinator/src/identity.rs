@@ -1,0 +1,179 @@
+//! Who is calling over HTTP: keys from the environment and from the key store, and what they are bound to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::id::{AgentId, Caller, Project, SessionId};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use store::StoreError;
+use subtle::ConstantTimeEq;
+
+use crate::Coordinator;
+use crate::operation::BodyIdentity;
+use crate::settings::Settings;
+
+/// How long a server may go on honouring a stored key that another process revoked.
+const STORED_KEYS_FRESH_FOR: Duration = Duration::from_secs(2);
+/// How soon it looks again when it meets a key it does not know: a new key works at once, a guesser costs little.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// What a key stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// The project it opens; any when absent.
+    pub project: Option<Project>,
+    /// The agent it is bound to; an unbound key may name its own.
+    pub agent_id: Option<AgentId>,
+    /// The agent type it is bound to.
+    pub agent_type: Option<String>,
+}
+
+impl Principal {
+    /// The caller that a request names, whose fields are taken out of it; an error says which name is not the key's.
+    ///
+    /// # Errors
+    /// A sentence for the caller.
+    pub fn caller(&self, identity: BodyIdentity, arguments: &mut Map<String, Value>) -> Result<Caller, String> {
+        let mut caller = self.itself();
+        if identity == BodyIdentity::None {
+            return Ok(caller);
+        }
+        let mut take = |field| arguments.remove(field).and_then(|v| v.as_str().map(str::to_owned));
+        let (agent_id, agent_type, session_id) = (take("agent_id"), take("agent_type"), take("session_id"));
+        if let Some(named) = agent_id {
+            let named = AgentId::new(named).map_err(|e| e.to_string())?;
+            if self.agent_id.as_ref().is_some_and(|bound| *bound != named) {
+                return Err(format!("this key belongs to agent {}, not to {named}", caller.agent_id));
+            }
+            caller.agent_id = named;
+        }
+        if let Some(named) = agent_type {
+            if self.agent_type.as_ref().is_some_and(|bound| *bound != named) {
+                return Err(format!("this key belongs to an agent of type {}, not {named}", caller.agent_type));
+            }
+            caller.agent_type = named;
+        }
+        caller.session_id = session_id.map(SessionId::new).transpose().map_err(|e| e.to_string())?;
+        Ok(caller)
+    }
+
+    /// The caller when a request names none.
+    pub fn itself(&self) -> Caller {
+        let anonymous = || AgentId::new("cloud-agent");
+        Caller {
+            agent_id: match self.agent_id.clone().map_or_else(anonymous, Ok) {
+                Ok(agent_id) => agent_id,
+                Err(_) => unreachable!("\"cloud-agent\" is a name"),
+            },
+            agent_type: self.agent_type.clone().unwrap_or_else(|| "cloud_agent".into()),
+            session_id: None,
+        }
+    }
+}
+
+/// SHA-256 of a key. Keys are random, so a plain hash is enough to make a stolen database useless.
+pub fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// The hash in lower-case hex, as it is stored.
+pub fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The keys that open this server.
+pub struct KeyRing {
+    /// From the environment, compared one by one in constant time.
+    configured: Vec<([u8; 32], Principal)>,
+    stored: Mutex<Stored>,
+}
+
+#[derive(Default)]
+struct Stored {
+    read_at: Option<Instant>,
+    /// By hash. To look a hash up tells an attacker nothing: a key cannot be built towards a hash.
+    keys: Arc<HashMap<String, Principal>>,
+}
+
+impl KeyRing {
+    /// The configured keys; the stored ones are read when they are needed.
+    pub fn new(settings: &Settings) -> Self {
+        let configured = settings.api_keys.iter().map(|(key, principal)| (hash(key), principal.clone())).collect();
+        Self { configured, stored: Mutex::default() }
+    }
+
+    /// Is there any key in the configuration?
+    pub fn is_configured(&self) -> bool {
+        !self.configured.is_empty()
+    }
+
+    fn configured(&self, presented: &[u8; 32]) -> Option<Principal> {
+        let mut found = None;
+        for (hash, principal) in &self.configured {
+            // No early exit: the time taken does not tell which key came close.
+            if bool::from(hash.ct_eq(presented)) {
+                found = Some(principal.clone());
+            }
+        }
+        found
+    }
+
+    fn stored(&self, hash: &str) -> (Option<Principal>, Option<Duration>) {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        (stored.keys.get(hash).cloned(), stored.read_at.map(|at| at.elapsed()))
+    }
+
+    /// Reads the stored keys again when one is next shown: a change of ours works at once.
+    pub(crate) fn forget_stored(&self) {
+        self.replace_with(Stored::default());
+    }
+
+    fn replace(&self, keys: HashMap<String, Principal>) {
+        self.replace_with(Stored { read_at: Some(Instant::now()), keys: Arc::new(keys) });
+    }
+
+    fn replace_with(&self, stored: Stored) {
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+    }
+}
+
+impl Coordinator {
+    /// What the key stands for; `None` for a key that is unknown, revoked or expired.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key store cannot be read and the key is not in the configuration.
+    pub async fn authenticate(&self, key: &str) -> Result<Option<Principal>, StoreError> {
+        let presented = hash(key);
+        if let Some(principal) = self.keys.configured(&presented) {
+            return Ok(Some(principal));
+        }
+        let presented = hex(&presented);
+        let (found, age) = self.keys.stored(&presented);
+        let limit = if found.is_some() { STORED_KEYS_FRESH_FOR } else { LOOK_AGAIN_AFTER };
+        if age.is_some_and(|age| age < limit) {
+            return Ok(found);
+        }
+        let (keys, now) = self.store().api_keys().await?;
+        let live = keys.into_iter().filter(|key| key.is_live(now)).map(|key| {
+            let principal =
+                Principal { project: Some(key.project), agent_id: key.agent_id, agent_type: key.agent_type };
+            (key.hash, principal)
+        });
+        self.keys.replace(live.collect());
+        Ok(self.keys.stored(&presented).0)
+    }
+
+    /// Can anybody get in: is there a configured key, or a stored one that is live?
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key store cannot be read.
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        if self.keys.is_configured() {
+            return Ok(true);
+        }
+        let (keys, now) = self.store().api_keys().await?;
+        Ok(keys.iter().any(|key| key.is_live(now)))
+    }
+}

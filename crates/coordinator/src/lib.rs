@@ -1,0 +1,116 @@
+//! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
+//!
+//! - [`operation`]: what an operation is; [`registry`]: the one list of them all
+//! - [`locks`], [`work`], [`sessions`], [`audit`], [`keys`]: the operations
+//! - [`pipeline`]: the way of every call: identify, validate, run, audit
+//! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
+//! - [`settings`], [`repository`]: how it is set up, and where
+
+pub mod agent;
+pub mod audit;
+pub mod failure;
+pub mod identity;
+pub mod keys;
+pub mod locks;
+pub mod operation;
+pub mod pipeline;
+mod redact;
+pub mod registry;
+pub mod repository;
+mod schema;
+pub mod sessions;
+pub mod settings;
+pub mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::command::Freed;
+use model::id::Project;
+use store::{GroupCommit, Store, StoreError};
+use tokio::sync::Notify;
+
+use crate::identity::KeyRing;
+use crate::settings::Settings;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The arbiter: a store, and the operations on it.
+pub struct Coordinator {
+    store: Arc<dyn Store>,
+    commits: GroupCommit,
+    keys: KeyRing,
+    settings: Settings,
+    /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
+    released: Notify,
+}
+
+impl Coordinator {
+    /// On this store.
+    pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
+        let keys = KeyRing::new(&settings);
+        Self { commits: GroupCommit::new(store.clone()), store, keys, settings, released: Notify::new() }
+    }
+
+    /// Connects to the database that the settings name, and brings it up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be opened or belongs to a newer version.
+    pub async fn open(settings: Settings) -> Result<Self, StoreError> {
+        let store = settings.database.open().await?;
+        Ok(Self::new(store, settings))
+    }
+
+    /// How it is set up.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The store, for what is no operation: health, views for people.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Does the database answer within 2 s?
+    pub async fn is_healthy(&self) -> bool {
+        tokio::time::timeout(Duration::from_secs(2), self.store.ping()).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    /// Frees what is due in all projects. Every operation does so for its own; this is for what nobody touches.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        for project in self.store.due_projects().await? {
+            self.store.apply(&project, &[]).await?;
+            self.released.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Sweeps every second, for as long as the future is polled.
+    pub async fn sweep_forever(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "could not free what is due");
+            }
+        }
+    }
+
+    /// The project of a caller that names none.
+    pub fn default_project(&self) -> &Project {
+        &self.settings.project
+    }
+}
+
+/// What was taken from the dead, in words.
+pub(crate) fn freed_in_words(freed: Freed) -> String {
+    format!(
+        "{} sessions disconnected, {} locks released, {} tasks put back",
+        freed.sessions, freed.locks, freed.tasks
+    )
+}

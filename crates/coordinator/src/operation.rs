@@ -1,0 +1,203 @@
+//! What an operation is. Doors are derived from this description; none of them knows an operation by name.
+
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use model::JsonText;
+use model::command::{Action, Command, Outcome};
+use model::id::{Caller, Project};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::Coordinator;
+use crate::failure::Failure;
+
+/// The way a call came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A tool call.
+    Mcp,
+    /// A request.
+    Http,
+    /// A command line.
+    Cli,
+}
+
+/// What an operation needs and may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Changes nothing; over HTTP without a key unless the server requires one.
+    PublicRead,
+    /// Changes nothing.
+    Read,
+    /// Changes something, and leaves an audit row.
+    Write,
+}
+
+/// How a request's body names its caller over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyIdentity {
+    /// Not at all: the key tells.
+    None,
+    /// It may have `agent_id`, `agent_type` and `session_id`.
+    Optional,
+    /// `agent_id` is required.
+    Agent,
+    /// `agent_id` and `agent_type` are required.
+    AgentAndType,
+}
+
+/// An HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Arguments in path and query.
+    Get,
+    /// Arguments in a JSON body.
+    Post,
+}
+
+/// One way to reach an operation over HTTP. `{name}` in the path is a field of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: &'static str,
+}
+
+impl Route {
+    /// A GET route.
+    pub const fn get(path: &'static str) -> Self {
+        Self { method: Method::Get, path }
+    }
+
+    /// A POST route.
+    pub const fn post(path: &'static str) -> Self {
+        Self { method: Method::Post, path }
+    }
+}
+
+/// One operation.
+pub trait Operation: 'static {
+    /// What is asked.
+    type Request: DeserializeOwned + JsonSchema + Send;
+    /// What is answered.
+    type Answer: Serialize + JsonSchema;
+    /// Its name on every door.
+    const NAME: &'static str;
+    /// What it does, in a line for agents.
+    const SUMMARY: &'static str;
+    /// What it needs and may change.
+    const ACCESS: Access;
+    /// How it is reached over HTTP.
+    const ROUTES: &'static [Route];
+    /// How its body names its caller.
+    const BODY_IDENTITY: BodyIdentity = BodyIdentity::Optional;
+    /// Groups of fields of which one is needed, the preferred one first.
+    const ONE_OF: &'static [&'static [&'static str]] = &[];
+    /// Is it a tool?
+    const IS_TOOL: bool = true;
+
+    /// Does it.
+    fn run(
+        context: &Context<'_>,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+}
+
+/// One call under way.
+pub struct Context<'a> {
+    /// The coordinator.
+    pub coordinator: &'a Coordinator,
+    /// The caller's project.
+    pub project: &'a Project,
+    /// Who is calling.
+    pub caller: Caller,
+    /// How it came in.
+    pub door: Door,
+    pub(crate) operation: &'static str,
+    pub(crate) parameters: JsonText,
+    pub(crate) received: Instant,
+}
+
+impl Context<'_> {
+    /// Applies one action in the caller's name: durable, and in the audit trail, when this returns.
+    ///
+    /// # Errors
+    /// [`Failure`] when the database does not answer. A refusal is an outcome.
+    pub async fn apply(&self, action: Action) -> Result<Outcome, Failure> {
+        let command = Command {
+            id: Uuid::now_v7(),
+            caller: self.caller.clone(),
+            operation: self.operation.to_owned(),
+            parameters: self.parameters.clone(),
+            duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
+            action,
+        };
+        Ok(self.coordinator.commits.apply(self.project, command).await?)
+    }
+}
+
+/// An operation without its types, as the registry holds it.
+pub struct Entry {
+    /// See [`Operation::NAME`].
+    pub name: &'static str,
+    /// See [`Operation::SUMMARY`].
+    pub summary: &'static str,
+    /// See [`Operation::ACCESS`].
+    pub access: Access,
+    /// See [`Operation::ROUTES`].
+    pub routes: &'static [Route],
+    /// See [`Operation::BODY_IDENTITY`].
+    pub body_identity: BodyIdentity,
+    /// See [`Operation::ONE_OF`].
+    pub one_of: &'static [&'static [&'static str]],
+    /// See [`Operation::IS_TOOL`].
+    pub is_tool: bool,
+    pub(crate) schemas: crate::schema::Schemas,
+    pub(crate) run: Run,
+}
+
+type Run = for<'a> fn(&'a Context<'a>, Value) -> BoxFuture<'a, Result<Value, Failure>>;
+
+impl Entry {
+    /// The operation's entry.
+    pub fn of<O: Operation>() -> Self {
+        Self {
+            name: O::NAME,
+            summary: O::SUMMARY,
+            access: O::ACCESS,
+            routes: O::ROUTES,
+            body_identity: O::BODY_IDENTITY,
+            one_of: O::ONE_OF,
+            is_tool: O::IS_TOOL,
+            schemas: crate::schema::Schemas::of::<O>(),
+            run: |context, arguments| Box::pin(run::<O>(context, arguments)),
+        }
+    }
+
+    /// The request's JSON schema, without what identifies the caller.
+    pub fn request_schema(&self) -> &Value {
+        self.schemas.request()
+    }
+
+    /// The request's JSON schema over HTTP, where the body may name the caller.
+    pub fn body_schema(&self) -> &Value {
+        self.schemas.body()
+    }
+
+    /// The answer's JSON schema.
+    pub fn answer_schema(&self) -> &Value {
+        self.schemas.answer()
+    }
+}
+
+async fn run<O: Operation>(context: &Context<'_>, arguments: Value) -> Result<Value, Failure> {
+    let request: O::Request = serde_path_to_error::deserialize(arguments)
+        .map_err(|e| Failure::field(&e.path().to_string(), e.inner().to_string()))?;
+    let answer = O::run(context, request).await?;
+    serde_json::to_value(answer).map_err(|e| Failure::Internal(e.to_string()))
+}

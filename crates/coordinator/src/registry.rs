@@ -1,0 +1,36 @@
+//! The one list of operations. Tools, routes, the OpenAPI document and `coordinator call` are derived from it.
+
+use std::sync::LazyLock;
+
+use crate::operation::Entry;
+use crate::{audit, locks, sessions, work};
+
+static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    vec![
+        Entry::of::<locks::AcquireLock>(),
+        Entry::of::<locks::ReleaseLock>(),
+        Entry::of::<locks::CheckLocks>(),
+        Entry::of::<locks::LockStatus>(),
+        Entry::of::<work::SubmitWork>(),
+        Entry::of::<work::GetWork>(),
+        Entry::of::<work::CompleteWork>(),
+        Entry::of::<work::GetTask>(),
+        Entry::of::<work::ListTasks>(),
+        Entry::of::<work::CancelTask>(),
+        Entry::of::<sessions::RegisterSession>(),
+        Entry::of::<sessions::Heartbeat>(),
+        Entry::of::<sessions::DiscoverAgents>(),
+        Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<audit::QueryAudit>(),
+    ]
+});
+
+/// All operations.
+pub fn operations() -> &'static [Entry] {
+    &OPERATIONS
+}
+
+/// The operation of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    OPERATIONS.iter().find(|entry| entry.name == name)
+}

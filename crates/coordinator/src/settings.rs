@@ -1,0 +1,340 @@
+//! How the coordinator is set up. Flags win over the environment, the environment over `coordinator.toml`.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::id::{AgentId, Project, SessionId};
+use model::locks::TTL_MINUTES;
+use store::postgres::{PoolSize, PostgresStore};
+use store::sqlite::SqliteStore;
+use store::{Clock, Store, StoreError};
+
+use crate::identity::Principal;
+use crate::repository::Repository;
+
+/// Every setting: its name in the environment. In `coordinator.toml` it has the same name in lower case.
+const NAMES: &[&str] = &[
+    "AGENT_ID",
+    "AGENT_TYPE",
+    "API_HOST",
+    "API_PORT",
+    "COORDINATION_API_KEYS",
+    "COORDINATION_API_KEY_IDENTITIES",
+    "COORDINATOR_DB",
+    "COORDINATOR_KEY_FOR_READS",
+    "COORDINATOR_PROJECT",
+    "DB_BACKEND",
+    "LOCK_TTL_MINUTES",
+    "POSTGRES_DSN",
+    "POSTGRES_POOL_MAX",
+    "POSTGRES_POOL_MIN",
+    "SESSION_ID",
+    "SESSION_TTL_SECONDS",
+    "TASK_LEASE_SECONDS",
+];
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the state is kept.
+    pub database: Database,
+    /// The project of whoever names none.
+    pub project: Project,
+    /// `AGENT_ID`: who a local process speaks for.
+    pub agent_id: Option<AgentId>,
+    /// `AGENT_TYPE`.
+    pub agent_type: Option<String>,
+    /// `SESSION_ID`.
+    pub session_id: Option<SessionId>,
+    /// The work tree we are in.
+    pub worktree: Option<PathBuf>,
+    /// `LOCK_TTL_MINUTES`: a lock's life when a tool call names none.
+    pub lock_ttl_minutes: u32,
+    /// `SESSION_TTL_SECONDS`: the silence after which a session is disconnected.
+    pub session_ttl_seconds: u32,
+    /// `TASK_LEASE_SECONDS`: how long a claim lasts without a heartbeat.
+    pub task_lease_seconds: u32,
+    /// `API_HOST`: where the server listens.
+    pub api_host: String,
+    /// `API_PORT`.
+    pub api_port: u16,
+    /// `COORDINATION_API_KEYS`, and who they are bound to.
+    pub api_keys: Vec<(String, Principal)>,
+    /// `COORDINATOR_KEY_FOR_READS`: the public reads need a key too.
+    pub key_for_reads: bool,
+}
+
+/// Where the state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// In one file.
+    Sqlite {
+        /// Which.
+        path: PathBuf,
+    },
+    /// On a server.
+    Postgres {
+        /// How to reach it.
+        dsn: String,
+        /// How many connections to keep.
+        pool: PoolSize,
+    },
+}
+
+impl Database {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be opened or belongs to a newer version.
+    pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match self {
+            Self::Sqlite { path } => Arc::new(SqliteStore::open(path, Clock::system())?),
+            Self::Postgres { dsn, pool } => Arc::new(PostgresStore::connect(dsn, *pool).await?),
+        })
+    }
+
+    /// What it is and where, without a password.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Sqlite { path } => format!("SQLite, {}", path.display()),
+            Self::Postgres { dsn, .. } => match dsn.rsplit_once('@') {
+                Some((_, place)) => format!("PostgreSQL, {place}"),
+                None => "PostgreSQL".into(),
+            },
+        }
+    }
+}
+
+/// Settings that are not right: all of them, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct BadSettings(pub Vec<String>);
+
+impl Settings {
+    /// Reads the environment through `env`, and the file beside it: `coordinator.toml` at the top of the work tree around
+    /// `directory`, or in it.
+    ///
+    /// # Errors
+    /// Each setting that is not right, with its value and what is allowed.
+    pub fn load(env: impl Fn(&str) -> Option<String>, directory: &Path) -> Result<Self, BadSettings> {
+        let repository = Repository::around(directory);
+        let home = repository.as_ref().map_or(directory, |r| r.worktree.as_path());
+        let file = home.join("coordinator.toml");
+        let mut source = Source { env: &env, file: BTreeMap::new(), bad: vec![] };
+        source.read_file(&file);
+
+        let (database, project) = source.database_and_project(repository.as_ref());
+        let settings = Self {
+            database,
+            project,
+            agent_id: source.parsed("AGENT_ID", |v| AgentId::new(v).map_err(|e| e.to_string())),
+            agent_type: source.parsed("AGENT_TYPE", |v| {
+                AgentId::new(v).map(String::from).map_err(|_| "must be 1 to 256 bytes of text".into())
+            }),
+            session_id: source.parsed("SESSION_ID", |v| SessionId::new(v).map_err(|e| e.to_string())),
+            worktree: repository.map(|r| r.worktree),
+            lock_ttl_minutes: source.number("LOCK_TTL_MINUTES", TTL_MINUTES, 120),
+            session_ttl_seconds: source.number("SESSION_TTL_SECONDS", 1..=86_400, 900),
+            task_lease_seconds: source.number("TASK_LEASE_SECONDS", 1..=86_400, 900),
+            api_host: source.text("API_HOST").unwrap_or_else(|| "127.0.0.1".into()),
+            api_port: source.number("API_PORT", 0..=65_535, 8081) as u16,
+            api_keys: source.api_keys(),
+            key_for_reads: source.parsed("COORDINATOR_KEY_FOR_READS", |v| match v {
+                "true" | "1" => Ok(true),
+                "false" | "0" => Ok(false),
+                _ => Err("must be true or false".into()),
+            }) == Some(true),
+        };
+        if source.bad.is_empty() { Ok(settings) } else { Err(BadSettings(source.bad)) }
+    }
+}
+
+/// Where settings come from, and what was found wrong with them.
+struct Source<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    file: BTreeMap<String, String>,
+    bad: Vec<String>,
+}
+
+impl Source<'_> {
+    fn read_file(&mut self, path: &Path) {
+        let Ok(text) = std::fs::read_to_string(path) else { return };
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => return self.bad.push(format!("{}: {error}", path.display())),
+        };
+        for (name, value) in table {
+            let upper = name.to_uppercase();
+            if !NAMES.contains(&upper.as_str()) || name != name.to_lowercase() {
+                let known = NAMES.join(", ").to_lowercase();
+                self.bad.push(format!("{}: there is no setting {name}; there are {known}", path.display()));
+                continue;
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(truth) => truth.to_string(),
+                _ => {
+                    self.bad.push(format!("{}: {name} must be a string, a number or a truth value", path.display()));
+                    continue;
+                }
+            };
+            self.file.insert(upper, text);
+        }
+    }
+
+    /// The setting; an empty one counts as not set.
+    fn text(&self, name: &str) -> Option<String> {
+        debug_assert!(NAMES.contains(&name), "{name} is not in the list of settings");
+        (self.env)(name).or_else(|| self.file.get(name).cloned()).filter(|text| !text.is_empty())
+    }
+
+    fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.bad.push(format!("{name} is {text:?}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, allowed: RangeInclusive<u32>, default: u32) -> u32 {
+        let parse = |text: &str| {
+            text.parse::<u32>()
+                .ok()
+                .filter(|number| allowed.contains(number))
+                .ok_or_else(|| format!("must be a whole number from {} to {}", allowed.start(), allowed.end()))
+        };
+        self.parsed(name, parse).unwrap_or(default)
+    }
+
+    /// The database; and the project that its records belong to unless one is named.
+    ///
+    /// A repository's own database needs no name for it, and keeps its records when the repository is moved. A file that
+    /// several repositories share tells them apart by their git directories. A server's project is `default`.
+    fn database_and_project(&mut self, repository: Option<&Repository>) -> (Database, Project) {
+        let pool = PoolSize {
+            min: self.number("POSTGRES_POOL_MIN", 0..=1000, 1) as usize,
+            max: self.number("POSTGRES_POOL_MAX", 1..=1000, 8) as usize,
+        };
+        if pool.min > pool.max {
+            self.bad.push(format!("POSTGRES_POOL_MIN is {}: must not be above POSTGRES_POOL_MAX, {}", pool.min, pool.max));
+        }
+        let named = self.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
+        let backend = self.parsed("DB_BACKEND", |v| match v {
+            "sqlite" | "postgres" => Ok(v.to_owned()),
+            "supabase" => Err("is not available in this version; use postgres with the project's connection string".into()),
+            _ => Err("must be sqlite or postgres".into()),
+        });
+        if backend.as_deref() == Some("postgres") {
+            let dsn = self.text("POSTGRES_DSN").unwrap_or_else(|| {
+                self.bad.push("POSTGRES_DSN is not set: DB_BACKEND=postgres needs a connection string".into());
+                String::new()
+            });
+            return (Database::Postgres { dsn, pool }, named.unwrap_or_else(Project::default_project));
+        }
+        let (path, project) = match (self.text("COORDINATOR_DB"), repository) {
+            (None, Some(repository)) => {
+                (repository.common_dir.join("coordinator").join("coordinator.db"), Project::default_project())
+            }
+            (Some(path), Some(repository)) => {
+                let common = Project::new(repository.common_dir.to_string_lossy());
+                (PathBuf::from(path), common.unwrap_or_else(|_| Project::default_project()))
+            }
+            (Some(path), None) => (PathBuf::from(path), Project::default_project()),
+            (None, None) => (self.user_database(), Project::default_project()),
+        };
+        (Database::Sqlite { path }, named.unwrap_or(project))
+    }
+
+    /// Outside any repository: one database a user.
+    fn user_database(&self) -> PathBuf {
+        let data = (self.env)("XDG_DATA_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let data = data.or_else(|| (self.env)("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+        data.unwrap_or_default().join("agent-coordinator").join("coordinator.db")
+    }
+
+    fn api_keys(&mut self) -> Vec<(String, Principal)> {
+        let keys = self.text("COORDINATION_API_KEYS").unwrap_or_default();
+        let mut principals: BTreeMap<String, Principal> =
+            keys.split(',').map(str::trim).filter(|k| !k.is_empty()).map(|k| (k.into(), Principal::default())).collect();
+
+        #[derive(serde::Deserialize)]
+        struct Identity {
+            agent_id: Option<AgentId>,
+            agent_type: Option<String>,
+            project: Option<Project>,
+        }
+        // A value with keys in it is not repeated in an error.
+        if let Some(text) = self.text("COORDINATION_API_KEY_IDENTITIES") {
+            match serde_json::from_str::<BTreeMap<String, Identity>>(&text) {
+                Ok(identities) => {
+                    for (key, Identity { agent_id, agent_type, project }) in identities {
+                        match principals.get_mut(&key) {
+                            Some(principal) => *principal = Principal { project, agent_id, agent_type },
+                            None => self.bad.push(
+                                "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS".into(),
+                            ),
+                        }
+                    }
+                }
+                Err(error) => self.bad.push(format!(
+                    "COORDINATION_API_KEY_IDENTITIES is not as it must be, \
+                     {{\"KEY\": {{\"agent_id\": \"...\", \"agent_type\": \"...\"}}}}: {error}"
+                )),
+            }
+        }
+        principals.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)], file: &str) -> Result<Settings, BadSettings> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("coordinator.toml"), file).unwrap();
+        let variables: BTreeMap<String, String> =
+            variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::load(|name| variables.get(name).cloned(), directory.path())
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let settings = load(&[("API_PORT", "9000")], "api_port = 9001\nlock_ttl_minutes = 7\n").unwrap();
+        assert_eq!((settings.api_port, settings.lock_ttl_minutes), (9000, 7));
+    }
+
+    #[test]
+    fn every_bad_value_is_named_with_what_is_allowed() {
+        let variables = [
+            ("LOCK_TTL_MINUTES", "481"),
+            ("API_PORT", "http"),
+            ("DB_BACKEND", "oracle"),
+            ("COORDINATION_API_KEYS", "a"),
+            ("COORDINATION_API_KEY_IDENTITIES", "{\"b\": {}}"),
+        ];
+        let errors = load(&variables, "colour = \"red\"\n").unwrap_err().0.join("\n");
+        for expected in [
+            "LOCK_TTL_MINUTES is \"481\": must be a whole number from 1 to 480",
+            "API_PORT is \"http\": must be a whole number from 0 to 65535",
+            "DB_BACKEND is \"oracle\": must be sqlite or postgres",
+            "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS",
+            "there is no setting colour",
+        ] {
+            assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_described() {
+        let dsn = "postgres://me:secret@db.example/coordinator".to_owned();
+        let database = Database::Postgres { dsn, pool: PoolSize { min: 1, max: 8 } };
+        assert_eq!(database.describe(), "PostgreSQL, db.example/coordinator");
+    }
+}

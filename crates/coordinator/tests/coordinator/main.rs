@@ -1,0 +1,10 @@
+//! What holds of every operation, found by walking the registry, and of the agent behind a process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod agent;
+mod doors;
+mod keys;
+mod minimal;
+mod registry;
+mod support;
+mod trail;
