@@ -1,0 +1,146 @@
+//! The OpenAPI document, derived from the registry.
+
+use coordinator::operation::{Access, Entry, Method, Route};
+use coordinator::{VERSION, registry};
+use serde_json::{Map, Value, json};
+
+/// The document: OpenAPI 3.1, whose schemas are JSON Schema as ours are.
+pub fn document() -> Value {
+    let mut paths = Map::new();
+    for entry in registry::operations() {
+        for (at, route) in entry.routes.iter().enumerate() {
+            // `{*name}` takes slashes too; OpenAPI has no word for that.
+            let path = route.path.replace("{*", "{");
+            let methods = paths.entry(path).or_insert_with(|| json!({}));
+            let (method, id) = match route.method {
+                Method::Get => ("get", if at == 0 { entry.name.into() } else { format!("{}_by_get", entry.name) }),
+                Method::Post => ("post", if at == 0 { entry.name.into() } else { format!("{}_by_post", entry.name) }),
+            };
+            methods[method] = operation(entry, *route, &id);
+        }
+    }
+    paths.insert("/health".into(), json!({"get": health()}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Agent Coordinator",
+            "version": VERSION,
+            "description": "Locks, work, sessions and a record of it all, for agents that share a codebase.",
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+            "parameters": {
+                "project": {
+                    "name": "X-Coordinator-Project", "in": "header", "required": false,
+                    "description": "The project, where the key is not bound to one.",
+                    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+                },
+            },
+            "schemas": {
+                "Problem": {
+                    "type": "object",
+                    "required": ["success", "error", "message", "status"],
+                    "properties": {
+                        "success": {"const": false},
+                        "error": {"type": "string", "description": "Stable code."},
+                        "message": {"type": "string", "description": "What happened and what to do."},
+                        "status": {"type": "integer"},
+                        "fields": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+fn operation(entry: &Entry, route: Route, id: &str) -> Value {
+    let problem = |description: &str| {
+        json!({
+            "description": description,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        })
+    };
+    let mut parameters = vec![json!({"$ref": "#/components/parameters/project"})];
+    let mut operation = json!({
+        "operationId": id,
+        "summary": entry.summary,
+        "responses": {
+            "200": {
+                "description": "The answer; `success: false` is one too.",
+                "content": {"application/json": {"schema": entry.answer_schema()}},
+            },
+            "401": problem("No key, or one that opens nothing."),
+            "403": problem("The key's agent may not do this, or is not the one named."),
+            "409": problem("It cannot be done as things are; asking again will not help."),
+            "422": problem("A field is missing or wrong; each is named."),
+            "503": problem("The database does not answer."),
+        },
+        "security": match entry.access {
+            Access::PublicRead => json!([{}, {"key": []}, {"bearer": []}]),
+            Access::Read | Access::Write => json!([{"key": []}, {"bearer": []}]),
+        },
+    });
+    match route.method {
+        Method::Get => {
+            parameters.extend(url_parameters(entry, route));
+            if route.path.contains('{') && entry.answer_schema()["properties"].get("reason").is_some() {
+                operation["responses"]["404"] = json!({
+                    "description": "There is no such thing.",
+                    "content": {"application/json": {"schema": entry.answer_schema()}},
+                });
+            }
+        }
+        Method::Post => {
+            operation["responses"]["400"] = problem("The body is not JSON.");
+            operation["responses"]["413"] = problem("The body is too large.");
+            operation["requestBody"] =
+                json!({"required": true, "content": {"application/json": {"schema": entry.body_schema()}}});
+        }
+    }
+    operation["parameters"] = Value::Array(parameters);
+    operation
+}
+
+fn url_parameters(entry: &Entry, route: Route) -> Vec<Value> {
+    let Some(properties) = entry.request_schema()["properties"].as_object() else { return vec![] };
+    properties
+        .iter()
+        .map(|(name, schema)| {
+            let in_path = route.path.contains(&format!("{{{name}}}")) || route.path.contains(&format!("{{*{name}}}"));
+            json!({
+                "name": name,
+                "in": if in_path { "path" } else { "query" },
+                "required": in_path,
+                "schema": schema,
+            })
+        })
+        .collect()
+}
+
+fn health() -> Value {
+    let schema = json!({
+        "type": "object",
+        "properties": {"status": {"type": "string"}, "db": {"type": "string"}, "version": {"type": "string"}},
+    });
+    let content = json!({"application/json": {"schema": schema}});
+    json!({
+        "operationId": "health",
+        "summary": "Does the coordinator reach its database?",
+        "security": [{}],
+        "responses": {
+            "200": {"description": "It does.", "content": content},
+            "503": {"description": "It does not.", "content": content},
+        },
+    })
+}

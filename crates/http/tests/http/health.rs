@@ -1,0 +1,118 @@
+//! Health, and what is answered when the database does not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use model::api_keys::ApiKey;
+use model::audit::{AuditEntry, AuditFilter};
+use model::command::{Command, Outcome};
+use model::id::Project;
+use model::key::LockKey;
+use model::locks::{Lock, Waiter};
+use model::sessions::Session;
+use model::work::{Task, TaskFilter};
+use serde_json::json;
+use store::{Store, StoreError};
+use uuid::Uuid;
+
+use crate::routes::{all, good_call};
+use crate::server::Server;
+
+/// A database that does no work.
+enum Broken {
+    /// It never answers.
+    Silent,
+    /// It cannot be reached.
+    Away,
+}
+
+impl Broken {
+    async fn answer<T>(&self) -> Result<T, StoreError> {
+        match self {
+            Self::Silent => std::future::pending().await,
+            Self::Away => Err(StoreError::Unreachable("the cable is cut".into())),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Broken {
+    async fn apply(&self, _: &Project, _: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        self.answer().await
+    }
+    async fn locks(&self, _: &Project, _: Option<&[LockKey]>) -> Result<Vec<Lock>, StoreError> {
+        self.answer().await
+    }
+    async fn waiters(&self, _: &Project) -> Result<Vec<Waiter>, StoreError> {
+        self.answer().await
+    }
+    async fn task(&self, _: &Project, _: Uuid) -> Result<Option<Task>, StoreError> {
+        self.answer().await
+    }
+    async fn tasks(&self, _: &Project, _: &TaskFilter) -> Result<Vec<Task>, StoreError> {
+        self.answer().await
+    }
+    async fn sessions(&self, _: &Project, _: bool) -> Result<(Vec<Session>, Timestamp), StoreError> {
+        self.answer().await
+    }
+    async fn audit(&self, _: &Project, _: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
+        self.answer().await
+    }
+    async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError> {
+        self.answer().await
+    }
+    async fn due_projects(&self) -> Result<Vec<Project>, StoreError> {
+        self.answer().await
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.answer().await
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_its_database_is_healthy() {
+    for server in [Server::start().await, Server::in_memory().await] {
+        let answer = server.get("/health").without_key().await;
+        let healthy = json!({"status": "ok", "db": "connected", "version": coordinator::VERSION});
+        assert_eq!(*answer.ok(), healthy);
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_its_database_says_so_within_two_seconds() {
+    for (store, at_least) in [(Broken::Silent, 1.9), (Broken::Away, 0.0)] {
+        let server = Server::on(Arc::new(store)).await;
+        let asked = Instant::now();
+        let answer = server.get("/health").without_key().await;
+        let took = asked.elapsed().as_secs_f64();
+        let degraded = json!({"status": "degraded", "db": "unreachable", "version": coordinator::VERSION});
+        assert_eq!((answer.status, answer.body), (503, degraded));
+        assert!((at_least..at_least + 1.0).contains(&took), "{took} s");
+    }
+}
+
+#[tokio::test]
+async fn every_operation_says_when_its_database_is_away() {
+    let server = Server::on(Arc::new(Broken::Away)).await;
+    for (entry, route) in all() {
+        // With a configured key, and with one that only the database could know.
+        for key in [crate::server::FREE, "ack_stored"] {
+            let answer = good_call(&server, entry, route).key(key).await;
+            let problem = answer.refused(503, "database_unavailable");
+            assert!(problem["message"].as_str().unwrap().contains("the cable is cut"), "{problem}");
+            assert_eq!(answer.headers["retry-after"], "1", "{route:?}");
+        }
+    }
+}
+
+/// A server whose database is slow still tells who may come in.
+#[tokio::test]
+async fn a_call_without_a_key_needs_no_database() {
+    let server = Server::on(Arc::new(Broken::Silent)).await;
+    for (entry, route) in all().filter(|(_, route)| route.path != "/locks/status/{*file_path}") {
+        let answer = tokio::time::timeout(Duration::from_secs(5), good_call(&server, entry, route).without_key());
+        answer.await.expect("an answer at once").refused(401, "unauthorized");
+    }
+}

@@ -1,0 +1,19 @@
+//! What holds of the HTTP door: a real server on a real port, asked by a real client.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod audit_and_agents;
+mod bad_input;
+mod bad_transport;
+mod errors;
+mod health;
+mod identity;
+mod locks;
+#[path = "../../../coordinator/tests/coordinator/minimal.rs"]
+mod minimal;
+mod openapi;
+mod projects;
+mod routes;
+mod server;
+mod stopping;
+mod waiting;
+mod work;

@@ -1,0 +1,171 @@
+//! The OpenAPI document: what generated clients are made from.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::routes::all;
+use crate::server::{Server, with};
+
+fn document() -> Value {
+    http_api::openapi()
+}
+
+/// Whoever changes the interface sees it here.
+#[test]
+fn the_document_is_as_reviewed() {
+    let mut document = document();
+    document["info"]["version"] = "(version)".into();
+    insta::assert_json_snapshot!("openapi", document);
+}
+
+#[tokio::test]
+async fn the_server_serves_it() {
+    let server = Server::in_memory().await;
+    assert_eq!(*server.get("/openapi.json").without_key().await.ok(), document());
+}
+
+#[test]
+fn every_reference_resolves() {
+    let document = document();
+    let mut references = vec![];
+    walk(&document, &mut |object| references.extend(object["$ref"].as_str().map(str::to_owned)));
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+}
+
+#[test]
+fn every_operation_is_named_once_and_declares_its_parameters() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no id"));
+            assert!(ids.insert(id), "{id} twice");
+            assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{id}");
+            let declared: BTreeSet<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|p| p["in"] == "path")
+                .inspect(|p| assert_eq!(p["required"], true, "{id}: {p}"))
+                .filter_map(|p| p["name"].as_str())
+                .collect();
+            let in_path: BTreeSet<&str> = path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+            assert_eq!(declared, in_path, "{id}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(status.parse::<u16>().is_ok_and(|s| (200..600).contains(&s)), "{id}: {status}");
+                assert!(response["description"].is_string(), "{id}: {status}");
+            }
+            for scheme in
+                operation["security"].as_array().into_iter().flatten().flat_map(|s| s.as_object().unwrap().keys())
+            {
+                assert!(document["components"]["securitySchemes"].get(scheme).is_some(), "{id}: {scheme}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_schema_is_one() {
+    let mut count = 0;
+    walk(&document(), &mut |object| {
+        if let Some(schema) = object.get("schema").filter(|schema| schema.get("$ref").is_none()) {
+            count += 1;
+            assert!(jsonschema::meta::is_valid(schema), "{schema:#}");
+        }
+    });
+    assert!(count >= 2 * all().count());
+}
+
+/// Each operation's answer, in good and bad times, is what the document says it is.
+#[tokio::test]
+async fn answers_are_as_documented() {
+    let server = Server::start().await;
+    let anna = |fields| with(json!({"agent_id": "anna", "agent_type": "t", "session_id": "s"}), fields);
+    let bert = |fields| with(json!({"agent_id": "bert", "agent_type": "t"}), fields);
+    let lock = |fields| with(json!({"file_path": "a.rs"}), fields);
+    let first = server.submit(json!({})).await;
+    let second = server
+        .submit(json!({"depends_on": [first], "input_data": {"x": [1]}, "deadline": "2999-01-01T00:00:00Z"}))
+        .await;
+    let task = |fields| with(json!({"task_id": first}), fields);
+    let nobody = crate::minimal::NOBODY;
+    let posts = [
+        ("/agents/register", anna(json!({"capabilities": ["rust"], "current_task": "x"}))),
+        ("/agents/heartbeat", anna(json!({}))),
+        ("/agents/heartbeat", bert(json!({}))),
+        ("/locks/acquire", anna(lock(json!({})))),
+        ("/locks/acquire", anna(json!({"file_paths": ["a.rs", "b.rs"], "reason": "both"}))),
+        ("/locks/acquire", bert(lock(json!({})))),
+        ("/locks/release", bert(lock(json!({})))),
+        ("/locks/release", anna(json!({"file_paths": ["b.rs", "c.rs"]}))),
+        ("/work/claim", anna(json!({}))),
+        ("/work/claim", bert(json!({}))),
+        ("/work/complete", bert(task(json!({"success": true})))),
+        ("/work/complete", anna(task(json!({"success": false, "error_message": "no"})))),
+        ("/work/get", task(json!({}))),
+        ("/work/get", json!({"task_id": nobody})),
+        ("/work/cancel", task(json!({"reason": "enough"}))),
+        ("/work/cancel", task(json!({"reason": "enough"}))),
+        ("/work/cancel", json!({"task_id": nobody, "reason": "enough"})),
+        ("/work/submit", json!({"task_type": "t", "description": "d"})),
+        ("/agents/cleanup", bert(json!({}))),
+    ];
+    let gets = [
+        format!("/api/v1/tasks/{second}"),
+        format!("/api/v1/tasks/{nobody}"),
+        "/api/v1/tasks?limit=1".into(),
+        "/locks".into(),
+        "/locks/status/a.rs".into(),
+        "/locks/status/other.rs".into(),
+        "/agents".into(),
+        "/audit?limit=3".into(),
+    ];
+    let document = document();
+    let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
+    let answers = answers.chain(gets.into_iter().map(|path| ("get", path.clone(), server.get(&path))));
+    let mut seen = BTreeSet::new();
+    for (method, path, call) in answers {
+        let answer = call.await;
+        let bare = path.split('?').next().unwrap();
+        let (route, operation) = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(route, _)| fits(route, bare))
+            .find_map(|(route, methods)| Some((route, methods.get(method)?)))
+            .unwrap_or_else(|| panic!("{path} is not documented"));
+        let response = &operation["responses"][answer.status.to_string()];
+        let schema = &response["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{method} {path}: {} is not documented", answer.status);
+        let validator = jsonschema::validator_for(schema).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&answer.body).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{method} {path}: {errors:#?}\nin {:#}", answer.body);
+        seen.insert((route.clone(), method));
+    }
+    assert_eq!(seen.len(), all().count(), "a route was not tried: {seen:#?}");
+}
+
+/// Is the path one of the route's, whose parameter may stand for several components at its end?
+fn fits(route: &str, path: &str) -> bool {
+    match route.split_once('{') {
+        Some((start, _)) => path.strip_prefix(start).is_some_and(|rest| !rest.is_empty()),
+        None => route == path,
+    }
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
+    match value {
+        Value::Object(fields) => {
+            visit(value);
+            fields.values().for_each(|field| walk(field, visit));
+        }
+        Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
+        _ => {}
+    }
+}
