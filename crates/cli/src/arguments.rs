@@ -1,0 +1,137 @@
+//! The command line: every command, what holds for all of them, and which function runs it.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::desk::{at_desk, block_on};
+use crate::exit::Exit;
+use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, output, serve, status, work};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   refused or not to be had: a lock is taken, no task is ready, nothing is found, a port is in use
+  2   the command line, its input or the settings are wrong
+  3   the database or the server cannot be reached
+  70  a defect of the coordinator
+
+You act as AGENT_ID (default: your user name) of type AGENT_TYPE (default: human).
+Settings come from flags, then the environment, then coordinator.toml at the top of the work tree.
+`coordinator doctor` checks the set-up.";
+
+/// Lets several coding agents work on one codebase: locks, a work queue, and a record of it all.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Globals {
+    /// Print the answer as JSON and nothing else
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// SQLite file or postgres:// address, instead of the repository's own database
+    #[arg(long, global = true, value_name = "DATABASE")]
+    pub db: Option<String>,
+    /// Project, instead of the repository's
+    #[arg(long, global = true, value_name = "NAME")]
+    pub project: Option<String>,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show on one screen who is here, what is locked, what is queued and what was refused
+    Status,
+    /// Lock what you are about to edit
+    Lock(locks::Lock),
+    /// Give locks back
+    Unlock(locks::Unlock),
+    /// List locks
+    Locks(locks::List),
+    /// Submit, list, claim and end tasks
+    #[command(subcommand)]
+    Work(work::Work),
+    /// List the agents that are here
+    Agents(agents::Agents),
+    /// Read the record of what was done and refused, newest first
+    Audit(audit::Audit),
+    /// Serve one agent over standard input and output (MCP); agents start this themselves
+    Mcp,
+    /// Serve agents over HTTP
+    Serve(serve::Serve),
+    /// Make, list and revoke the keys that open the HTTP server
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Run any operation by its name, with JSON in and JSON out
+    Call(call::Call),
+    /// Check the set-up, and say what to do about what is wrong
+    Doctor,
+    Demo(demo::Args),
+    /// One agent of the demo
+    #[command(name = demo::agent::SUBCOMMAND, hide = true)]
+    DemoAgent(demo::agent::Args),
+    /// Print the OpenAPI document of the HTTP server
+    Openapi,
+    /// Print a completion script for a shell
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+}
+
+impl Command {
+    /// Runs it.
+    pub fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let exit = match self {
+            Self::Status => at_desk(globals, status::show),
+            Self::Lock(lock) => at_desk(globals, async |desk| locks::lock(desk, lock).await),
+            Self::Unlock(unlock) => at_desk(globals, async |desk| locks::unlock(desk, unlock).await),
+            Self::Locks(list) => at_desk(globals, async |desk| locks::list(desk, list).await),
+            Self::Work(work) => at_desk(globals, async |desk| work::run(desk, work).await),
+            Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
+            Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
+            Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
+            Self::Call(call) => call::run(globals, call),
+            Self::Mcp => mcp::run(globals),
+            Self::Serve(serve) => serve::run(globals, serve),
+            Self::Doctor => block_on(doctor::run(globals)),
+            Self::Demo(demo) => return block_on(demo::run(demo)),
+            Self::DemoAgent(agent) => return block_on(demo::agent::run(agent)),
+            Self::Openapi => openapi(),
+            Self::Completions { shell } => completions(shell),
+        };
+        exit.map(ExitCode::from)
+    }
+}
+
+fn openapi() -> anyhow::Result<Exit> {
+    output::json(&http_api::openapi())?;
+    Ok(Exit::Done)
+}
+
+fn completions(shell: Shell) -> anyhow::Result<Exit> {
+    let mut script = vec![];
+    clap_complete::generate(shell, &mut Arguments::command(), "coordinator", &mut script);
+    output::print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,33 @@
+//! The `coordinator` binary: parses the command line, runs the command, and ends with an exit code.
+
+mod agents;
+mod arguments;
+mod audit;
+mod call;
+mod connect;
+mod demo;
+mod desk;
+mod doctor;
+mod exit;
+mod fields;
+mod keys;
+mod locks;
+mod logs;
+mod mcp;
+mod output;
+mod paths;
+mod serve;
+mod status;
+mod time;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+
+fn main() -> ExitCode {
+    let Arguments { globals, command } = Arguments::parse();
+    exit::code(&globals, command.run(&globals))
+}

@@ -1,0 +1,87 @@
+//! `coordinator status`: on one screen who is here, what is locked and awaited, what is queued and what was refused.
+
+use model::locks::Waiter;
+use model::work::TaskStatus;
+use serde_json::{Map, Value, json};
+
+use crate::desk::Desk;
+use crate::exit::{Exit, Trouble};
+use crate::fields::{items, text, when};
+use crate::output::{self, Stream, Table};
+use crate::{agents, audit, locks, work};
+
+/// The most refusals worth a look.
+const REFUSALS: u32 = 5;
+
+/// Shows it.
+pub async fn show(desk: &Desk) -> anyhow::Result<Exit> {
+    let database = desk.coordinator.settings().database.describe();
+    let agents = agents::connected(desk, None).await?;
+    let locks = locks::locks(desk, &[]).await?;
+    let waiters = desk.coordinator.store().waiters(desk.project()).await.map_err(Trouble::from)?;
+    let waiters: Vec<Value> = waiters.iter().map(waiter).collect();
+    let tasks = work::counts(desk).await?;
+    let refusals = audit::refusals(desk, REFUSALS).await?;
+
+    let answer = json!({
+        "database": database,
+        "project": desk.project(),
+        "agents": agents["agents"],
+        "locks": locks,
+        "waiters": waiters,
+        "tasks": tasks.iter().map(|(status, count)| (status.as_str().to_owned(), json!(count))).collect::<Map<_, _>>(),
+        "refusals": refusals["entries"],
+    });
+    desk.answer(&answer, |answer| {
+        output::print(format_args!("database  {database}"))?;
+        output::print(format_args!("project   {}", desk.project()))?;
+        section("agents", "none here", items(answer, "agents"), agents::table)?;
+        section("locks", "nothing is locked", items(answer, "locks"), locks::table)?;
+        if !waiters.is_empty() {
+            section("waiting", "", &waiters, waiters_table)?;
+        }
+        output::print(format_args!("\ntasks: {}", counted(&tasks)))?;
+        section("last refusals", "none", items(answer, "refusals"), audit::table)
+    })
+}
+
+fn section(name: &str, none: &str, rows: &[Value], table: impl FnOnce(&[Value]) -> Table) -> anyhow::Result<()> {
+    output::print("")?;
+    if rows.is_empty() {
+        output::print(format_args!("{name}: {none}"))?;
+    } else {
+        output::heading(name)?;
+        table(rows).write()?;
+    }
+    Ok(())
+}
+
+fn counted(tasks: &[(TaskStatus, usize)]) -> String {
+    let each = tasks.iter().filter(|(_, count)| *count > 0).map(|(status, count)| match count {
+        count if *count > work::ENOUGH => format!("over {} {}", work::ENOUGH, status.as_str()),
+        count => format!("{count} {}", status.as_str()),
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+}
+
+fn waiter(waiter: &Waiter) -> Value {
+    json!({
+        "agent_id": waiter.agent_id,
+        "agent_type": waiter.agent_type,
+        "file_paths": waiter.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "mode": waiter.mode,
+        "reason": waiter.reason,
+        "since": waiter.since,
+    })
+}
+
+fn waiters_table(waiters: &[Value]) -> Table {
+    let mut table = Table::new(Stream::Out, &["FOR", "AGENT", "MODE", "SINCE", "REASON"]);
+    for waiter in waiters {
+        let word = |field| text(waiter, field).to_owned();
+        let paths: Vec<&str> = items(waiter, "file_paths").iter().filter_map(Value::as_str).collect();
+        table.row([paths.join(" "), word("agent_id"), word("mode"), when(waiter, "since"), word("reason")]);
+    }
+    table
+}

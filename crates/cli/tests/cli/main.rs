@@ -1,0 +1,10 @@
+//! The real binary, from outside: commands and their exit codes, the HTTP server's life, and MCP as an agent speaks it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod locks;
+mod mcp;
+mod official_client;
+mod project;
+mod serve;
+mod setup;
+mod work;
