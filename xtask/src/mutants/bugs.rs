@@ -1,0 +1,346 @@
+//! The bugs.
+
+/// A bug, the store's tests that may notice it, and how it is made.
+pub struct Bug {
+    /// What is wrong, in a few words.
+    pub name: &'static str,
+    /// Which tests to run, as a filter of nextest.
+    pub tests: &'static str,
+    /// The changes that make it.
+    pub edits: &'static [Edit],
+}
+
+/// One exact replacement.
+pub struct Edit {
+    /// The file, from the repository's root.
+    pub file: &'static str,
+    /// A text that is in it once.
+    pub from: &'static str,
+    /// What stands there instead.
+    pub to: &'static str,
+}
+
+const EMBEDDED: &str = "package(store) & !test(/postgres/)";
+const POSTGRES: &str = "package(store) & test(/^conformance::.*::postgres$/)";
+const POSTGRES_CROWDED: &str = "package(store) & test(/^concurrency::.*::postgres$/)";
+
+const KEYS: &str = "crates/model/src/key.rs";
+const MODES: &str = "crates/model/src/locks.rs";
+const ENGINE: &str = "crates/store/src/engine/mod.rs";
+const LOCKS: &str = "crates/store/src/engine/locks.rs";
+const REAP: &str = "crates/store/src/engine/reap.rs";
+const SESSIONS: &str = "crates/store/src/engine/sessions.rs";
+const WORK: &str = "crates/store/src/engine/work.rs";
+const SQLITE: &str = "crates/store/src/sqlite/mod.rs";
+const SQLITE_ROWS: &str = "crates/store/src/sqlite/rows.rs";
+const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
+const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
+const PG_APPLY: &str = "crates/store/migrations/postgres/functions/apply.sql";
+const PG_LOCKS: &str = "crates/store/migrations/postgres/functions/locks.sql";
+const PG_READ: &str = "crates/store/migrations/postgres/functions/read.sql";
+const PG_SESSIONS: &str = "crates/store/migrations/postgres/functions/sessions.sql";
+const PG_WORK: &str = "crates/store/migrations/postgres/functions/work.sql";
+
+/// All of them.
+pub const BUGS: &[Bug] = &[
+    Bug {
+        name: "a stale fencing token is accepted",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: LOCKS,
+            from: "Some(current) if given >= current => None,",
+            to: "_ if given > i64::MIN => None,",
+        }],
+    },
+    Bug {
+        name: "tokens begin anew with each transaction",
+        tests: EMBEDDED,
+        edits: &[Edit { file: SQLITE, from: "if Some(after) != before && !(", to: "if before.is_none() && !(" }],
+    },
+    Bug {
+        name: "expiry is judged by the client's clock",
+        tests: EMBEDDED,
+        edits: &[Edit { file: SQLITE, from: "let now = clock.now();\n        let before", to: "let now = Timestamp::now();\n        let before" }],
+    },
+    Bug {
+        name: "a lock outlives its expiry by a moment",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "self.locks_where(\"expires_at <= :now\"",
+            to: "self.locks_where(\"expires_at < :now\"",
+        }],
+    },
+    Bug {
+        name: "what lies below a locked directory is free",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "and pattern >= :from and pattern < :to",
+            to: "and pattern >= :from and pattern < :from and :to is not null",
+        }],
+    },
+    Bug {
+        name: "a directory and what lies below it do not overlap",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: KEYS,
+            from: "|| self.space.covers_below() && (is_below(&self.pattern, &other.pattern) || is_below(&other.pattern, &self.pattern));",
+            to: ";",
+        }],
+    },
+    Bug {
+        name: "globs are looked up as if they were paths",
+        tests: EMBEDDED,
+        edits: &[Edit { file: SQLITE_ROWS, from: "and space = :space and wild\n", to: "and space = :space and not 1\n" }],
+    },
+    Bug {
+        name: "a shared lock does not keep out an exclusive one",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: MODES,
+            from: "self == Self::Shared && other == Self::Shared",
+            to: "self == Self::Shared || other == Self::Shared",
+        }],
+    },
+    Bug {
+        name: "newcomers overtake those who wait",
+        tests: EMBEDDED,
+        edits: &[Edit { file: LOCKS, from: "if !all_held {", to: "if keys.is_empty() {" }],
+    },
+    Bug {
+        name: "a dead waiter keeps its place",
+        tests: EMBEDDED,
+        edits: &[Edit { file: REAP, from: "rows.drop_waiters_ended(now)?;", to: "" }],
+    },
+    Bug {
+        name: "deadlocks are not looked for",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: LOCKS,
+            from: "if let Some(cycle) = deadlock(rows, wait)? {",
+            to: "if let Some(cycle) = deadlock(rows, wait)?.filter(Vec::is_empty) {",
+        }],
+    },
+    Bug {
+        name: "anybody releases anybody's lock",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: LOCKS,
+            from: "match rows.lock(key, &caller.agent_id)? {\n            Some(lock) => {",
+            to: "match rows.locks_near(key)?.into_iter().find(|l| l.key == *key) {\n            Some(lock) => {
+                rows.drop_lock(key, &lock.agent_id)?;",
+        }],
+    },
+    Bug {
+        name: "some of the keys are locked although one is taken",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: LOCKS,
+            from: "let blocked = in_the_way(rows, &caller.agent_id, &request.keys, request.mode, request.wait)?;",
+            to: "let blocked = in_the_way(rows, &caller.agent_id, &request.keys[..1], request.mode, request.wait)?;",
+        }],
+    },
+    Bug {
+        name: "anybody completes anybody's task",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: WORK,
+            from: "t.status.is_held() && t.claimed_by.as_ref() == Some(&caller.agent_id)",
+            to: "t.status.is_held()",
+        }],
+    },
+    Bug {
+        name: "a task may be completed after its claim lapsed",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: WORK,
+            from: "t.status.is_held() && t.claimed_by.as_ref() == Some(&caller.agent_id)",
+            to: "!t.status.is_final() && t.claimed_by.as_ref() == Some(&caller.agent_id)",
+        }],
+    },
+    Bug {
+        name: "a task is claimed before its dependencies are done",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "\"status = 'pending' and open_dependencies = 0\n",
+            to: "\"status = 'pending'\n",
+        }],
+    },
+    Bug {
+        name: "a failure does not reach the dependents of dependents",
+        tests: EMBEDDED,
+        edits: &[Edit { file: WORK, from: "failed.push_back(dependent);", to: "" }],
+    },
+    Bug {
+        name: "a retry does not wait",
+        tests: EMBEDDED,
+        edits: &[Edit { file: WORK, from: "let then = now + task.backoff();", to: "let then = now;" }],
+    },
+    Bug {
+        name: "a task whose claim lapsed has endless attempts",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: WORK,
+            from: "if task.attempt < task.max_attempts {\n        put_back",
+            to: "if task.attempt < u32::MAX {\n        put_back",
+        }],
+    },
+    Bug {
+        name: "repeating a submission makes another task",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: WORK,
+            from: "if let Some(key) = &request.idempotency_key\n",
+            to: "if let Some(key) = request.idempotency_key.as_ref().filter(|key| key.is_empty())\n",
+        }],
+    },
+    Bug {
+        name: "an idempotency key stands for whatever came first",
+        tests: EMBEDDED,
+        edits: &[Edit { file: WORK, from: "earlier.fingerprint == request.fingerprint", to: "!earlier.task_id.is_nil()" }],
+    },
+    Bug {
+        name: "a paused feature's tasks are handed out",
+        tests: EMBEDDED,
+        edits: &[Edit { file: SQLITE_ROWS, from: "and pause.agent_id <> :agent))", to: "and pause.agent_id = :agent and not 1))" }],
+    },
+    Bug {
+        name: "a disconnected session may act",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SESSIONS,
+            from: "if let Some(disconnected_at) = session.disconnected_at {",
+            to: "if let Some(disconnected_at) = session.disconnected_at.filter(|then| *then > now) {",
+        }],
+    },
+    Bug {
+        name: "a session's end frees whatever bears its label",
+        tests: EMBEDDED,
+        edits: &[Edit { file: REAP, from: "its_locks.retain(|lock| lock.agent_id == session.agent_id);", to: "its_locks.retain(|_| true);" }],
+    },
+    Bug {
+        name: "refusals are not recorded",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: ENGINE,
+            from: "if !matches!(outcome, Outcome::Waiting(_)) {",
+            to: "if outcome.is_success() {",
+        }],
+    },
+    Bug {
+        name: "what is freed is not recorded",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: REAP,
+            from: "        record(rows, now, \"expire_lock\", what)?;\n",
+            to: "        drop(what);\n",
+        }],
+    },
+    Bug {
+        name: "state and trail are not one transaction",
+        tests: EMBEDDED,
+        edits: &[
+            Edit {
+                file: SQLITE,
+                from: "let transaction =\n            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
+                to: "let transaction = &self.connection;\n        let _ = TransactionBehavior::Immediate;",
+            },
+            Edit { file: SQLITE, from: "connection: &transaction, project", to: "connection: transaction, project" },
+            Edit { file: SQLITE, from: "rows::load_counters(&transaction, project)", to: "rows::load_counters(transaction, project)" },
+            Edit { file: SQLITE, from: "rows::save_counters(&transaction, project, after)", to: "rows::save_counters(transaction, project, after)" },
+            Edit { file: SQLITE, from: "        transaction.commit().map_err(failure)?;\n", to: "" },
+        ],
+    },
+    Bug {
+        name: "the trail's rows can be replaced",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_SCHEMA,
+            from: "when exists (select 1 from audit where project = new.project and seq = new.seq) begin",
+            to: "when new.seq < 0 begin",
+        }],
+    },
+    Bug {
+        name: "writers neither take turns nor lock the database first",
+        tests: EMBEDDED,
+        edits: &[
+            Edit { file: SQLITE, from: "Self(file.lock().is_ok().then_some(file))", to: "Self(Some(file))" },
+            Edit {
+                file: SQLITE,
+                from: "self.connection.transaction_with_behavior(TransactionBehavior::Immediate)",
+                to: "self.connection.transaction_with_behavior(TransactionBehavior::Deferred)",
+            },
+        ],
+    },
+    Bug {
+        name: "another project's tasks are listed",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_READ,
+            from: "\"select {TASK} from tasks where project = :project\n",
+            to: "\"select {TASK} from tasks where :project is not null\n",
+        }],
+    },
+    Bug {
+        name: "another project's waiters stand in the way",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "from waiters\n               where project = :project order by seq\"",
+            to: "from waiters\n               where :project is not null order by seq\"",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: a stale fencing token is accepted",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_LOCKS, from: "if p_given >= p_current then", to: "if p_given is not null then" }],
+    },
+    Bug {
+        name: "PostgreSQL: expiry is judged by another clock",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_APPLY,
+            from: "turn.now := coordinator.clock();",
+            to: "turn.now := clock_timestamp();",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: anybody completes anybody's task",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_WORK,
+            from: "and t.status in ('claimed', 'running') and t.claimed_by = p_turn.agent_id;",
+            to: "and t.status in ('claimed', 'running');",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: newcomers overtake those who wait",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_LOCKS, from: "if is_new and p_turn.any_waiter then", to: "if false then" }],
+    },
+    Bug {
+        name: "PostgreSQL: a disconnected session may act",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_SESSIONS, from: "if session.disconnected_at is not null then", to: "if false then" }],
+    },
+    Bug {
+        name: "PostgreSQL: another project's waiters are listed",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_READ,
+            from: "from coordinator.waiters as w\n        where w.project = p_project\n",
+            to: "from coordinator.waiters as w\n",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: transactions of a project do not take turns",
+        tests: POSTGRES_CROWDED,
+        edits: &[Edit {
+            file: PG_APPLY,
+            from: "perform coordinator.take_turn(p_project);",
+            to: "",
+        }],
+    },
+];

@@ -1,0 +1,75 @@
+//! PostgreSQL's floor: what `pgbench`, its own load generator, gets out of it over TCP with prepared statements.
+//!
+//! A step and its audit row are one statement: a single round trip and a single commit, the least that an operation
+//! costs from outside the server.
+
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use super::OpsPerSecond;
+
+const SCHEMA: &str = "
+DROP SCHEMA IF EXISTS floor CASCADE;
+CREATE SCHEMA floor;
+CREATE TABLE floor.lock (project text, key text, holder text, token bigint, expires_at timestamptz,
+    PRIMARY KEY (project, key));
+CREATE TABLE floor.task (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project text, status text,
+    priority int, description text, holder text);
+CREATE INDEX task_by_status ON floor.task (project, status, priority);
+CREATE TABLE floor.audit (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project text, at timestamptz,
+    agent text, operation text, detail text);
+";
+
+const LOCK_PAIR: &str = "
+\\set n random(1, 1000000000)
+WITH step AS (INSERT INTO floor.lock VALUES ('default', 'src/module_' || :client_id || '/file_' || :n || '.rs',
+    'agent-1', :n, now() + interval '30 min'))
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'acquire_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
+WITH step AS (DELETE FROM floor.lock
+    WHERE project = 'default' AND key = 'src/module_' || :client_id || '/file_' || :n || '.rs')
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'release_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
+";
+
+const TASK_CYCLE: &str = "
+WITH task AS (INSERT INTO floor.task (project, status, priority, description)
+    VALUES ('default', 'pending', 5, 'Refactor a module') RETURNING id),
+audit AS (INSERT INTO floor.audit (project, at, agent, operation, detail)
+    SELECT 'default', now(), 'agent-1', 'submit_work', 'Task ' || id FROM task)
+SELECT id FROM task \\gset
+WITH step AS (UPDATE floor.task SET status = 'claimed', holder = 'agent-1' WHERE id = :id)
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'get_work', 'Task ' || :id);
+WITH step AS (UPDATE floor.task SET status = 'completed' WHERE id = :id)
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'complete_work', 'Task ' || :id);
+";
+
+/// Measures in a schema `floor` of the database, each kind of work for so many seconds.
+pub fn floor(dsn: &str, clients: u32, seconds: u64) -> anyhow::Result<OpsPerSecond> {
+    pgbench(dsn, SCHEMA, &["--transactions=1"])?;
+    let load = [format!("--client={clients}"), format!("--time={seconds}"), "--protocol=prepared".into()];
+    let load = load.each_ref().map(String::as_str);
+    let lock_pairs = transactions_per_second(&pgbench(dsn, LOCK_PAIR, &load)?)?;
+    let task_cycles = transactions_per_second(&pgbench(dsn, TASK_CYCLE, &load)?)?;
+    Ok(OpsPerSecond { lock_pairs, task_cycles })
+}
+
+fn pgbench(dsn: &str, script: &str, load: &[&str]) -> anyhow::Result<String> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("script.sql");
+    std::fs::write(&file, script)?;
+    let mut command = Command::new(testing::postgres::binaries()?.join("pgbench"));
+    command.arg("--no-vacuum").arg("--file").arg(&file).args(load).arg(dsn);
+    let output = command.output().context("run pgbench")?;
+    ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// `pgbench` counts one run of its script as one transaction, however many commits are in it.
+fn transactions_per_second(report: &str) -> anyhow::Result<f64> {
+    let figure = report.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next());
+    figure.with_context(|| format!("no figure in pgbench's report:\n{report}"))?.parse().context("pgbench's figure")
+}
