@@ -16,21 +16,7 @@ pub fn is_wild(component: &str) -> bool {
 ///
 /// Work is bounded by the product of the two lengths in characters.
 pub fn intersect(a: &[&str], b: &[&str]) -> bool {
-    // reach[j] tells, for the rest of `a` from the current component, whether it meets b[j..].
-    let mut reach = vec![false; b.len() + 1];
-    for i in (0..=a.len()).rev() {
-        let below = std::mem::replace(&mut reach, vec![false; b.len() + 1]);
-        for j in (0..=b.len()).rev() {
-            reach[j] = match (a.get(i), b.get(j)) {
-                (None, None) => true,
-                (Some(&ANY_DEPTH), _) => below[j] || (j < b.len() && reach[j + 1]),
-                (_, Some(&ANY_DEPTH)) => reach[j + 1] || (i < a.len() && below[j]),
-                (Some(x), Some(y)) => below[j + 1] && components_meet(x, y),
-                _ => false,
-            };
-        }
-    }
-    reach[0]
+    meet(a, b, |component| *component == ANY_DEPTH, |x, y| components_meet(x, y))
 }
 
 /// Is there a component that both match?
@@ -38,17 +24,24 @@ fn components_meet(a: &str, b: &str) -> bool {
     if !is_wild(a) && !is_wild(b) {
         return a == b;
     }
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    meet(&a, &b, |c| *c == '*', |x, y| x == y || *x == '?' || *y == '?')
+}
+
+/// Is there a sequence that both patterns match, where an item that is `any_run` stands for any number of items, and two
+/// others for a common one when they `match_one`?
+///
+/// From the ends backwards: `reach[j]` tells whether the rest of `a` meets `b[j..]`.
+fn meet<T>(a: &[T], b: &[T], any_run: impl Fn(&T) -> bool, match_one: impl Fn(&T, &T) -> bool) -> bool {
     let mut reach = vec![false; b.len() + 1];
     for i in (0..=a.len()).rev() {
         let below = std::mem::replace(&mut reach, vec![false; b.len() + 1]);
         for j in (0..=b.len()).rev() {
             reach[j] = match (a.get(i), b.get(j)) {
                 (None, None) => true,
-                (Some('*'), _) => below[j] || (j < b.len() && reach[j + 1]),
-                (_, Some('*')) => reach[j + 1] || (i < a.len() && below[j]),
-                (Some(x), Some(y)) => below[j + 1] && (x == y || *x == '?' || *y == '?'),
+                (Some(x), _) if any_run(x) => below[j] || (j < b.len() && reach[j + 1]),
+                (_, Some(y)) if any_run(y) => reach[j + 1] || (i < a.len() && below[j]),
+                (Some(x), Some(y)) => below[j + 1] && match_one(x, y),
                 _ => false,
             };
         }
@@ -60,7 +53,7 @@ fn components_meet(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn meet(a: &str, b: &str) -> bool {
+    fn globs_meet(a: &str, b: &str) -> bool {
         let split = |s: &'static str| s.split('/').filter(|c| !c.is_empty()).collect::<Vec<_>>();
         intersect(&split(String::leak(a.into())), &split(String::leak(b.into())))
     }
@@ -85,8 +78,8 @@ mod tests {
             ("**/*.p?", "**/*y", true),
             ("app/[id]/page", "app/i/page", false),
         ] {
-            assert_eq!(meet(a, b), expected, "{a} and {b}");
-            assert_eq!(meet(b, a), expected, "{b} and {a}");
+            assert_eq!(globs_meet(a, b), expected, "{a} and {b}");
+            assert_eq!(globs_meet(b, a), expected, "{b} and {a}");
         }
     }
 

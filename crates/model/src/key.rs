@@ -22,6 +22,9 @@ pub const GLOB_LIMIT: usize = 512;
 /// The deepest path, in components.
 pub const DEPTH_LIMIT: usize = 128;
 
+/// The purpose of the key whose holder pauses a feature: `feature:ID:pause`.
+pub const PAUSE: &str = "pause";
+
 /// What kind of thing a key names. Keys of different spaces never overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,7 +187,8 @@ impl LockKey {
         }
         if !self.wild && !other.wild {
             return self.pattern == other.pattern
-                || self.space.covers_below() && (is_below(&self.pattern, &other.pattern) || is_below(&other.pattern, &self.pattern));
+                || self.space.covers_below()
+                    && (is_below(&self.pattern, &other.pattern) || is_below(&other.pattern, &self.pattern));
         }
         glob::intersect(&self.reach(), &other.reach())
     }
@@ -206,7 +210,7 @@ impl LockKey {
 
     /// The key whose holder pauses the feature.
     pub fn pause_of(feature_id: &str) -> Result<Self, BadKey> {
-        Self::parse(&format!("feature:{feature_id}:pause"))
+        Self::parse(&format!("feature:{feature_id}:{PAUSE}"))
     }
 }
 
@@ -529,8 +533,11 @@ mod tests {
     }
 
     fn any_path() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(vec!["a", "b", "x.py", "y.rs", ".", "..", "", "*", "**", "*.py", "?"]), 1..6)
-            .prop_map(|parts| parts.join("/"))
+        prop::collection::vec(
+            prop::sample::select(vec!["a", "b", "x.py", "y.rs", ".", "..", "", "*", "**", "*.py", "?"]),
+            1..6,
+        )
+        .prop_map(|parts| parts.join("/"))
     }
 
     proptest! {

@@ -77,11 +77,7 @@ async fn commit(store: Arc<dyn Store>, project: Project, mut calls: mpsc::Receiv
     }
 }
 
-async fn one_by_one(
-    store: &dyn Store,
-    project: &Project,
-    commands: &[Command],
-) -> Vec<Result<Outcome, StoreError>> {
+async fn one_by_one(store: &dyn Store, project: &Project, commands: &[Command]) -> Vec<Result<Outcome, StoreError>> {
     let mut results = Vec::with_capacity(commands.len());
     for command in commands {
         let outcome = store.apply(project, std::slice::from_ref(command)).await;

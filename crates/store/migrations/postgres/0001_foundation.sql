@@ -46,7 +46,7 @@ create table coordinator.locks (
 );
 comment on column coordinator.locks.stem is
     'the first 255 characters of what precedes the first wildcard: whatever overlaps a key has a stem above or below its own';
-create index locks_pause on coordinator.locks (project) where space = 'feature' and key like 'feature:%:pause';
+create index locks_pause on coordinator.locks (project) where space = 'feature' and pattern like '%/pause';
 create index locks_due on coordinator.locks (project, expires_at) where expires_at is not null;
 create index locks_session on coordinator.locks (project, session_id) where session_id is not null;
 
@@ -103,7 +103,7 @@ create table coordinator.tasks (
 ) with (fillfactor = 80);
 create index tasks_status on coordinator.tasks (project, status, seq) where status is not null;
 create index tasks_claimable on coordinator.tasks (project, priority, seq)
-    where status = 'pending' and open_dependencies = 0;
+    where status = 'pending' and open_dependencies = 0 and priority is not null;
 create index tasks_claimable_of_type on coordinator.tasks (project, hashtextextended(task_type, 0), priority, seq)
     where status = 'pending' and open_dependencies = 0;
 create index tasks_held on coordinator.tasks (project, claimed_by) where status in ('claimed', 'running');

@@ -28,10 +28,8 @@ fn try_acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &
             waiters: vec![],
         }));
     }
-    let mut held = Vec::with_capacity(request.keys.len());
-    for key in &request.keys {
-        held.push(rows.lock(key, &caller.agent_id)?);
-    }
+    let Way { held, mut locks, mut waiters } =
+        in_the_way(rows, &caller.agent_id, &request.keys, request.mode, request.wait)?;
     if let Some(given) = request.fencing_token {
         for (key, lock) in request.keys.iter().zip(&held) {
             if let Some(refusal) = stale(key.as_str(), given, lock.as_ref().map(|l| l.fencing_token)) {
@@ -39,13 +37,10 @@ fn try_acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &
             }
         }
     }
-    let blocked = in_the_way(rows, &caller.agent_id, &request.keys, request.mode, request.wait)?;
-    if !blocked.locks.is_empty() || !blocked.waiters.is_empty() {
-        return Ok(Outcome::Blocked(Blocked {
-            locks: blocked.locks.into_iter().take(CONFLICT_LIMIT).collect(),
-            waiters: blocked.waiters.into_iter().take(CONFLICT_LIMIT).collect(),
-            ..blocked
-        }));
+    if !locks.is_empty() || !waiters.is_empty() {
+        locks.truncate(CONFLICT_LIMIT);
+        waiters.truncate(CONFLICT_LIMIT);
+        return Ok(Outcome::Blocked(Blocked { reason: BlockReason::LockedByOther, locks, waiters }));
     }
     let token = if held.iter().any(Option::is_none) { rows.counters().next() } else { 0 };
     let mut grants = Vec::with_capacity(held.len());
@@ -63,12 +58,7 @@ fn try_acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &
             expires_at: now + i64::from(request.ttl_seconds).seconds(),
         };
         rows.put_lock(&lock)?;
-        grants.push(Grant {
-            key: lock.key,
-            refreshed,
-            fencing_token: lock.fencing_token,
-            expires_at: lock.expires_at,
-        });
+        grants.push(Grant { key: lock.key, refreshed, fencing_token: lock.fencing_token, expires_at: lock.expires_at });
     }
     Ok(Outcome::Acquired { grants })
 }
@@ -105,22 +95,27 @@ pub fn stale(target: &str, given: i64, current: Option<i64>) -> Option<Refusal> 
 /// Another agent's pause lock on a feature this work is for: the feature named in the request, that of a
 /// `feature:` key, or that of a task the caller has claimed.
 fn pause_in_the_way(rows: &mut impl Rows, caller: &Caller, request: &Acquire) -> Result<Option<Lock>> {
+    let mut pauses = rows.pauses()?;
+    pauses.retain(|pause| pause.agent_id != caller.agent_id && request.keys != [pause.key.clone()]);
+    if pauses.is_empty() {
+        return Ok(None);
+    }
     let mut features: Vec<String> = request.feature_id.iter().cloned().collect();
     features.extend(request.keys.iter().filter_map(|key| key.feature()).map(|(id, _)| id.to_owned()));
     features.extend(rows.tasks_held_by(&caller.agent_id)?.into_iter().filter_map(|task| task.feature_id));
     features.sort();
-    features.dedup();
-    for feature in features {
-        let Ok(pause) = LockKey::pause_of(&feature) else { continue };
-        if request.keys == [pause.clone()] {
-            continue;
-        }
-        let holder = rows.locks_near(&pause)?.into_iter().find(|l| l.key == pause && l.agent_id != caller.agent_id);
-        if holder.is_some() {
-            return Ok(holder);
-        }
-    }
-    Ok(None)
+    let paused = |feature: &String| pauses.iter().find(|p| p.key.feature().is_some_and(|(id, _)| id == feature));
+    Ok(features.iter().find_map(paused).cloned())
+}
+
+/// Who and what an acquisition meets.
+struct Way {
+    /// The agent's own lock on each key, where it has one.
+    held: Vec<Option<Lock>>,
+    /// Others' locks in the way, oldest grant first.
+    locks: Vec<Lock>,
+    /// Those who queued earlier, first come first.
+    waiters: Vec<Waiter>,
 }
 
 /// Everyone who keeps `agent` from holding the keys: holders of overlapping locks, and those who queued before it.
@@ -133,21 +128,25 @@ fn in_the_way(
     keys: &[LockKey],
     mode: LockMode,
     wait: Option<Wait>,
-) -> Result<Blocked> {
-    let mut locks: Vec<Lock> = vec![];
-    let mut all_held = true;
+) -> Result<Way> {
+    let (mut held, mut locks, mut waiters) = (Vec::with_capacity(keys.len()), vec![], vec![]);
     for key in keys {
-        let near = rows.locks_near(key)?;
-        all_held &= near.iter().any(|l| l.key == *key && l.agent_id == *agent);
-        locks.extend(
-            near.into_iter().filter(|l| l.agent_id != *agent && !l.mode.agrees_with(mode) && l.key.overlaps(key)),
-        );
+        let mut own = None;
+        for lock in rows.locks_near(key)? {
+            if lock.agent_id != *agent {
+                if !lock.mode.agrees_with(mode) && lock.key.overlaps(key) {
+                    locks.push(lock);
+                }
+            } else if lock.key == *key {
+                own = Some(lock);
+            }
+        }
+        held.push(own);
     }
     locks.sort_by(|a, b| (a.fencing_token, &a.key).cmp(&(b.fencing_token, &b.key)));
     locks.dedup_by(|a, b| a.key == b.key && a.agent_id == b.agent_id);
 
-    let mut waiters = vec![];
-    if !all_held {
+    if held.iter().any(Option::is_none) {
         let queue = rows.waiters()?;
         let place = wait.and_then(|wait| queue.iter().find(|w| w.ticket == wait.ticket)).map_or(i64::MAX, |w| w.seq);
         for waiter in queue {
@@ -160,7 +159,7 @@ fn in_the_way(
             }
         }
     }
-    Ok(Blocked { reason: BlockReason::LockedByOther, locks, waiters })
+    Ok(Way { held, locks, waiters })
 }
 
 fn waits_for_lock_of(rows: &mut impl Rows, waiter: &Waiter, agent: &AgentId) -> Result<bool> {
@@ -220,8 +219,8 @@ fn deadlock(rows: &mut impl Rows, wait: Wait) -> Result<Option<Vec<AgentId>>> {
     while let Some(at) = frontier.pop_front() {
         let waiter = &queue[at];
         let place = Some(Wait { ticket: waiter.ticket, last: false });
-        let blocked = in_the_way(rows, &waiter.agent_id, &waiter.keys, waiter.mode, place)?;
-        let holders = blocked.locks.iter().map(|l| &l.agent_id).chain(blocked.waiters.iter().map(|w| &w.agent_id));
+        let way = in_the_way(rows, &waiter.agent_id, &waiter.keys, waiter.mode, place)?;
+        let holders = way.locks.iter().map(|l| &l.agent_id).chain(way.waiters.iter().map(|w| &w.agent_id));
         let holders: std::collections::BTreeSet<&AgentId> = holders.collect();
         if holders.contains(&queue[start].agent_id) {
             let mut cycle = vec![queue[start].agent_id.clone()];

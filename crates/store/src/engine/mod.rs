@@ -46,10 +46,15 @@ pub trait Rows {
     /// The project's counters; changes are part of the transaction.
     fn counters(&mut self) -> &mut Counters;
 
-    /// Every lock that could overlap the key (and perhaps some that do not), oldest grant first.
+    /// Is there anything that ended at `now` or before: what the methods below of that kind would find?
+    fn is_due(&mut self, now: Timestamp) -> Result<bool>;
+
+    /// Every lock that could overlap the key, and perhaps some that do not.
     fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>>;
     /// The agent's lock on exactly this key.
     fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>>;
+    /// Every lock that pauses a feature, oldest grant first.
+    fn pauses(&mut self) -> Result<Vec<Lock>>;
     /// The locks taken or last refreshed in the session, oldest grant first.
     fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>>;
     /// The locks that ended at `now` or before, oldest grant first.

@@ -13,6 +13,9 @@ use super::{Result, Rows, next_audit_seq, work};
 /// Frees everything that is due at `now`, and records it.
 pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
     let mut freed = Freed::default();
+    if !rows.is_due(now)? {
+        return Ok(freed);
+    }
     rows.drop_waiters_ended(now)?;
     for session in rows.sessions_ended(now)? {
         disconnect(rows, now, session, &mut freed)?;

@@ -141,12 +141,7 @@ pub fn cancel(rows: &mut impl Rows, now: Timestamp, request: &Cancel) -> Result<
     task.error_code = Some(CANCELLED.into());
     task.error_message = Some(request.reason.clone());
     let failed_dependents = finish(rows, now, task, TaskStatus::Failed)?;
-    Ok(Outcome::Ended {
-        task_id: request.task_id,
-        status: TaskStatus::Failed,
-        retry_at: None,
-        failed_dependents,
-    })
+    Ok(Outcome::Ended { task_id: request.task_id, status: TaskStatus::Failed, retry_at: None, failed_dependents })
 }
 
 /// Takes a task from a holder that is gone: back into the queue, or failed after its last attempt.

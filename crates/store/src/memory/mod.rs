@@ -9,7 +9,7 @@ use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
 use model::id::{AgentId, Project, SessionId};
-use model::key::LockKey;
+use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -130,16 +130,7 @@ impl Store for MemoryStore {
     async fn due_projects(&self) -> Result<Vec<Project>> {
         let now = self.clock.now();
         let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
-        let due = |state: &State| {
-            state.waiters.values().any(|w| w.expires_at <= now)
-                || state.locks.values().any(|l| l.expires_at <= now)
-                || state.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
-                || state.tasks.values().any(|t| {
-                    t.lease_expires_at.is_some_and(|end| end <= now)
-                        || t.status == TaskStatus::Pending && t.deadline.is_some_and(|end| end <= now)
-                })
-        };
-        Ok(projects.iter().filter(|(_, state)| due(state)).map(|(project, _)| project.clone()).collect())
+        Ok(projects.iter().filter(|(_, state)| state.has_due(now)).map(|(project, _)| project.clone()).collect())
     }
 
     async fn ping(&self) -> Result<()> {
@@ -148,6 +139,16 @@ impl Store for MemoryStore {
 }
 
 impl State {
+    fn has_due(&self, now: Timestamp) -> bool {
+        self.waiters.values().any(|w| w.expires_at <= now)
+            || self.locks.values().any(|l| l.expires_at <= now)
+            || self.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
+            || self.tasks.values().any(|t| {
+                t.lease_expires_at.is_some_and(|end| end <= now)
+                    || t.status == TaskStatus::Pending && t.deadline.is_some_and(|end| end <= now)
+            })
+    }
+
     fn locks_where(&self, wanted: impl Fn(&Lock) -> bool) -> Vec<Lock> {
         let mut locks: Vec<Lock> = self.locks.values().filter(|l| wanted(l)).cloned().collect();
         locks.sort_by(|a, b| (a.fencing_token, &a.key).cmp(&(b.fencing_token, &b.key)));
@@ -164,8 +165,7 @@ impl State {
 
     /// Does another agent hold the feature's pause lock?
     fn is_paused(&self, feature: &str, agent: &AgentId) -> bool {
-        LockKey::pause_of(feature)
-            .is_ok_and(|pause| self.locks.values().any(|l| l.key == pause && l.agent_id != *agent))
+        self.locks.values().any(|l| l.key.feature() == Some((feature, PAUSE)) && l.agent_id != *agent)
     }
 }
 
@@ -174,12 +174,20 @@ impl Rows for State {
         &mut self.counters
     }
 
+    fn is_due(&mut self, now: Timestamp) -> Result<bool> {
+        Ok(self.has_due(now))
+    }
+
     fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>> {
         Ok(self.locks_where(|l| l.key.overlaps(key)))
     }
 
     fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>> {
         Ok(self.locks.get(&(key.clone(), agent.clone())).cloned())
+    }
+
+    fn pauses(&mut self) -> Result<Vec<Lock>> {
+        Ok(self.locks_where(|l| l.key.feature().is_some_and(|(_, purpose)| purpose == PAUSE)))
     }
 
     fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>> {

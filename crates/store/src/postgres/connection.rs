@@ -44,9 +44,9 @@ impl Connections {
     /// A pool that connects when it is first asked.
     pub fn new(dsn: &str, size: PoolSize) -> Result<Self> {
         let (dsn, trust) = tls::trust(dsn);
-        let mut config: Config = dsn
-            .parse()
-            .map_err(|e| StoreError::Failed(format!("the PostgreSQL connection string cannot be used: {}", words(&e))))?;
+        let mut config: Config = dsn.parse().map_err(|e| {
+            StoreError::Failed(format!("the PostgreSQL connection string cannot be used: {}", words(&e)))
+        })?;
         if config.get_application_name().is_none() {
             config.application_name("agent-coordinator");
         }

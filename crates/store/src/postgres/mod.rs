@@ -8,8 +8,6 @@
 mod connection;
 mod migrate;
 mod tls;
-#[cfg(test)]
-mod trial;
 
 use async_trait::async_trait;
 pub use connection::PoolSize;
@@ -91,15 +89,15 @@ impl PostgresStore {
         let question = serde_json::to_string(question).map_err(unreadable)?;
         let question = without_nul(question);
         let project = project.map(Project::as_str);
-        let answer: String = self
+        // A statement without a name lives for one round trip: poolers lose track of the others.
+        let row = self
             .connections
             .answer(async |client| {
-                // A statement without a name lives for one round trip: poolers lose track of the others.
-                let row = client.query_typed_one(statement, &[(&project, Type::TEXT), (&question, Type::TEXT)]).await?;
-                row.try_get(0)
+                client.query_typed_one(statement, &[(&project, Type::TEXT), (&question, Type::TEXT)]).await
             })
             .await?;
-        serde_json::from_str(&answer).map_err(unreadable)
+        let answer = row.try_get(0).map_err(unreadable)?;
+        serde_json::from_str(answer).map_err(unreadable)
     }
 }
 
@@ -149,7 +147,7 @@ impl Store for PostgresStore {
 }
 
 /// Both sides speak the same types, so this is a defect of one of them.
-fn unreadable(error: serde_json::Error) -> StoreError {
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Failed(format!("an answer that cannot be read: {error}"))
 }
 

@@ -133,7 +133,11 @@ mod tests {
         for (dsn, rest, expected) in [
             ("postgres://h/d", "postgres://h/d", Trust::Anyone),
             ("postgres://h/d?sslmode=require", "postgres://h/d?sslmode=require", Trust::Anyone),
-            ("postgres://h/d?sslmode=verify-full&user=u", "postgres://h/d?sslmode=require&user=u", Trust::PublicAuthorities),
+            (
+                "postgres://h/d?sslmode=verify-full&user=u",
+                "postgres://h/d?sslmode=require&user=u",
+                Trust::PublicAuthorities,
+            ),
             (
                 "postgresql://h/d?sslrootcert=/a/ca.pem&sslmode=verify-ca",
                 "postgresql://h/d?sslmode=require",

@@ -7,6 +7,7 @@
 
 mod migrate;
 mod read;
+mod records;
 mod rows;
 mod worker;
 
@@ -36,8 +37,8 @@ use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// How long another program may keep the database locked before we give up. Our own processes take turns by file lock
-/// and never come near it.
+/// How long another process may keep the database locked before we give up: one that was stopped in a transaction, or
+/// another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A store in one SQLite file.
@@ -98,7 +99,8 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
         let (clock, project, commands) = (self.clock.clone(), project.clone(), commands.to_vec());
-        self.writer.run(move |writer| writer.apply(&clock, &project, &commands)).await
+        let applied = self.writer.run(move |writer| writer.apply(&clock, &project, &commands));
+        tokio::time::timeout(BUSY_TIMEOUT, applied).await.unwrap_or_else(|_| Err(busy()))
     }
 
     async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
@@ -157,8 +159,7 @@ impl Store for SqliteStore {
 impl Writer {
     fn apply(&mut self, clock: &Clock, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
         let _held = Turn::take(&self.turn);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
         // Only now: the order of instants is the order of transactions.
         let now = clock.now();
         let before = rows::load_counters(&transaction, project)?;
@@ -239,12 +240,14 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+fn busy() -> StoreError {
+    StoreError::Unreachable(format!("another process has kept it locked for {} s", BUSY_TIMEOUT.as_secs()))
+}
+
 /// What the engine's error means to a caller.
 fn failure(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::Unreachable("another program keeps it locked".into())
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy(),
         Some(ErrorCode::NotADatabase) => StoreError::Unreachable("the file is not a SQLite database".into()),
         Some(
             ErrorCode::CannotOpen

@@ -1,18 +1,28 @@
-//! The questions that need no writing.
+//! The questions that need no writing, of which the rules ask some too.
 
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::id::Project;
 use model::key::LockKey;
-use model::locks::Lock;
+use model::locks::{Lock, Waiter};
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
-use rusqlite::{Connection, named_params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
+use uuid::Uuid;
 
-use super::rows::{API_KEY, AUDIT, SESSION, TASK, all, all_locks, api_key, audit as audit_row, locks_near, micros};
-pub use super::rows::{find_task as task, waiters};
-use super::rows::{session, task as task_row};
+use super::records::{self, API_KEY, AUDIT, LOCK, SESSION, TASK, WAITER, micros};
+
+/// All rows of a query.
+pub fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: &[(&str, &dyn ToSql)],
+    row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map(params, row)?.collect()
+}
 
 /// Is there anything of the project's to be freed?
 pub fn is_due(connection: &Connection, project: &Project, now: Timestamp) -> rusqlite::Result<bool> {
@@ -28,6 +38,47 @@ pub fn is_due(connection: &Connection, project: &Project, now: Timestamp) -> rus
                      where project = :project and status = 'pending' and deadline is not null and deadline <= :now)",
         )?
         .query_row(named_params! { ":project": project.as_str(), ":now": micros(now) }, |row| row.get(0))
+}
+
+/// The locks that may overlap the key: equal to its stem or above it, below it, or globs.
+pub fn locks_near(connection: &Connection, project: &Project, key: &LockKey) -> rusqlite::Result<Vec<Lock>> {
+    let lineage = serde_json::to_string(&key.lineage()).unwrap_or_default();
+    // '0' is the character after '/': what begins with "stem/" lies between the two. Any blob comes after every text.
+    let (from, to) = match key.stem() {
+        "" => (String::new(), Value::Blob(vec![])),
+        stem => (format!("{stem}/"), Value::Text(format!("{stem}0"))),
+    };
+    let sql = format!(
+        "select {LOCK} from locks where project = :project and space = :space and not wild
+             and pattern in (select value from json_each(:lineage))
+         union all
+         select {LOCK} from locks where project = :project and space = :space and not wild
+             and pattern > :from and pattern < :to
+         union all
+         select {LOCK} from locks where project = :project and space = :space and wild"
+    );
+    let (project, space) = (project.as_str(), key.space().as_str());
+    all(
+        connection,
+        &sql,
+        named_params! { ":project": project, ":space": space, ":lineage": lineage, ":from": from, ":to": to },
+        records::lock,
+    )
+}
+
+pub fn all_locks(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Lock>> {
+    let sql = format!("select {LOCK} from locks where project = :project order by fencing_token, key");
+    all(connection, &sql, named_params! { ":project": project.as_str() }, records::lock)
+}
+
+pub fn waiters(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Waiter>> {
+    let sql = format!("select {WAITER} from waiters where project = :project order by seq");
+    all(connection, &sql, named_params! { ":project": project.as_str() }, records::waiter)
+}
+
+pub fn task(connection: &Connection, project: &Project, task_id: Uuid) -> rusqlite::Result<Option<Task>> {
+    let sql = format!("select {TASK} from tasks where project = ? and task_id = ?");
+    connection.prepare_cached(&sql)?.query_row(params![project.as_str(), task_id.as_bytes()], records::task).optional()
 }
 
 pub fn projects(connection: &Connection) -> rusqlite::Result<Vec<Project>> {
@@ -64,7 +115,7 @@ pub fn tasks(connection: &Connection, project: &Project, filter: &TaskFilter) ->
         ":before": filter.before,
         ":limit": filter.limit,
     };
-    all(connection, &sql, params, task_row)
+    all(connection, &sql, params, records::task)
 }
 
 pub fn sessions(connection: &Connection, project: &Project, connected: bool) -> rusqlite::Result<Vec<Session>> {
@@ -74,7 +125,7 @@ pub fn sessions(connection: &Connection, project: &Project, connected: bool) -> 
     );
     let limit = if connected { -1 } else { 1000 };
     let params = named_params! { ":project": project.as_str(), ":connected": connected, ":limit": limit };
-    all(connection, &sql, params, session)
+    all(connection, &sql, params, records::session)
 }
 
 pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -> rusqlite::Result<Vec<AuditEntry>> {
@@ -98,9 +149,9 @@ pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -
         ":before": filter.before,
         ":limit": filter.limit,
     };
-    all(connection, &sql, params, audit_row)
+    all(connection, &sql, params, records::audit)
 }
 
 pub fn api_keys(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
-    all(connection, &format!("select {API_KEY} from api_keys order by created_at, id"), &[], api_key)
+    all(connection, &format!("select {API_KEY} from api_keys order by created_at, id"), &[], records::api_key)
 }

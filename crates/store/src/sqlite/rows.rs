@@ -1,20 +1,19 @@
-//! The engine's rows in SQLite, and how records become rows and back.
+//! The engine's rows in SQLite.
 
 use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::AuditEntry;
 use model::id::{AgentId, Project, SessionId};
-use model::key::{LockKey, Space};
-use model::locks::{Lock, LockMode, Waiter};
+use model::key::{LockKey, PAUSE};
+use model::locks::{Lock, Waiter};
 use model::sessions::Session;
-use model::work::{Task, TaskStatus};
-use rusqlite::types::{Type, Value};
+use model::work::Task;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Result, failure};
+use super::records::{self, API_KEY, LOCK, SESSION, TASK, json, micros};
+use super::{Result, failure, read};
 use crate::engine::{Counters, Rows};
 
 /// One project's rows in an open transaction.
@@ -44,16 +43,6 @@ pub fn save_counters(connection: &Connection, project: &Project, counters: Count
         .map_err(failure)
 }
 
-/// All rows of a query.
-pub fn all<T>(
-    connection: &Connection,
-    sql: &str,
-    params: &[(&str, &dyn ToSql)],
-    row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    connection.prepare_cached(sql)?.query_map(params, row)?.collect()
-}
-
 impl SqliteRows<'_> {
     fn execute(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<()> {
         self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map(drop).map_err(failure)
@@ -65,47 +54,29 @@ impl SqliteRows<'_> {
         params: &[(&str, &dyn ToSql)],
         row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        all(self.connection, sql, params, row).map_err(failure)
+        read::all(self.connection, sql, params, row).map_err(failure)
     }
 
     fn locks_where(&self, condition: &'static str, params: &[(&str, &dyn ToSql)]) -> Result<Vec<Lock>> {
-        let sql = format!("select {LOCK} from locks where project = :project and {condition} order by fencing_token, key");
-        self.select(&sql, params, lock)
+        let sql =
+            format!("select {LOCK} from locks where project = :project and {condition} order by fencing_token, key");
+        self.select(&sql, params, records::lock)
     }
 
     fn tasks_where(&self, condition: &'static str, params: &[(&str, &dyn ToSql)]) -> Result<Vec<Task>> {
-        self.select(&format!("select {TASK} from tasks where project = :project and {condition}"), params, task)
+        self.select(
+            &format!("select {TASK} from tasks where project = :project and {condition}"),
+            params,
+            records::task,
+        )
     }
 
     fn sessions_where(&self, condition: &'static str, params: &[(&str, &dyn ToSql)]) -> Result<Vec<Session>> {
         let sql = format!(
             "select {SESSION} from sessions where project = :project and disconnected_at is null and {condition}"
         );
-        self.select(&sql, params, session)
+        self.select(&sql, params, records::session)
     }
-}
-
-/// The locks that may overlap the key: equal to its stem or above it, below it, or globs.
-pub fn locks_near(connection: &Connection, project: &Project, key: &LockKey) -> rusqlite::Result<Vec<Lock>> {
-    let lineage = serde_json::to_string(&key.lineage()).unwrap_or_default();
-    // '0' is the character after '/': what begins with "stem/" lies between the two. Any blob comes after every text.
-    let (from, to) = match key.stem() {
-        "" => (String::new(), Value::Blob(vec![])),
-        stem => (format!("{stem}/"), Value::Text(format!("{stem}0"))),
-    };
-    let sql = format!(
-        "select {LOCK} from locks where project = :project and space = :space and pattern in (select value from json_each(:lineage))
-         union select {LOCK} from locks where project = :project and space = :space and pattern >= :from and pattern < :to
-         union select {LOCK} from locks where project = :project and space = :space and wild
-         order by fencing_token, key"
-    );
-    let (project, space) = (project.as_str(), key.space().as_str());
-    all(
-        connection,
-        &sql,
-        named_params! { ":project": project, ":space": space, ":lineage": lineage, ":from": from, ":to": to },
-        lock,
-    )
 }
 
 impl Rows for SqliteRows<'_> {
@@ -113,8 +84,12 @@ impl Rows for SqliteRows<'_> {
         &mut self.counters
     }
 
+    fn is_due(&mut self, now: Timestamp) -> Result<bool> {
+        read::is_due(self.connection, self.project, now).map_err(failure)
+    }
+
     fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>> {
-        locks_near(self.connection, self.project, key).map_err(failure)
+        read::locks_near(self.connection, self.project, key).map_err(failure)
     }
 
     fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>> {
@@ -127,6 +102,14 @@ impl Rows for SqliteRows<'_> {
             },
         )?;
         Ok(locks.into_iter().next())
+    }
+
+    fn pauses(&mut self) -> Result<Vec<Lock>> {
+        let (project, end) = (self.project.as_str(), format!("/{PAUSE}"));
+        self.locks_where(
+            "space = 'feature' and substr(pattern, -length(:end)) = :end",
+            named_params! { ":project": project, ":end": end },
+        )
     }
 
     fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>> {
@@ -175,7 +158,7 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn waiters(&mut self) -> Result<Vec<Waiter>> {
-        waiters(self.connection, self.project).map_err(failure)
+        read::waiters(self.connection, self.project).map_err(failure)
     }
 
     fn put_waiter(&mut self, waiter: &Waiter) -> Result<()> {
@@ -213,13 +196,12 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn task(&mut self, task_id: Uuid) -> Result<Option<Task>> {
-        find_task(self.connection, self.project, task_id).map_err(failure)
+        read::task(self.connection, self.project, task_id).map_err(failure)
     }
 
     fn task_by_idempotency_key(&mut self, key: &str) -> Result<Option<Task>> {
         let project = self.project.as_str();
-        let tasks =
-            self.tasks_where("idempotency_key = :key", named_params! { ":project": project, ":key": key })?;
+        let tasks = self.tasks_where("idempotency_key = :key", named_params! { ":project": project, ":key": key })?;
         Ok(tasks.into_iter().next())
     }
 
@@ -240,8 +222,7 @@ impl Rows for SqliteRows<'_> {
              and (feature_id is null or not exists (
                  select 1 from locks as pause
                  where pause.project = :project and pause.space = 'feature'
-                     and pause.pattern = feature_id || '/pause' and pause.key = 'feature:' || feature_id || ':pause'
-                     and pause.agent_id <> :agent))
+                     and pause.pattern = feature_id || '/pause' and pause.agent_id <> :agent))
              order by priority, seq limit 1",
             named_params! {
                 ":project": project, ":now": micros(now), ":agent": agent.as_str(),
@@ -371,7 +352,7 @@ impl Rows for SqliteRows<'_> {
         let found = self.select(
             &sql,
             named_params! { ":project": self.project.as_str(), ":session": session_id.as_str() },
-            session,
+            records::session,
         )?;
         Ok(found.into_iter().next())
     }
@@ -424,8 +405,11 @@ impl Rows for SqliteRows<'_> {
 
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {
         let sql = format!("select {API_KEY} from api_keys where project = :project and id = :id");
-        let found =
-            self.select(&sql, named_params! { ":project": self.project.as_str(), ":id": id.as_bytes() }, api_key)?;
+        let found = self.select(
+            &sql,
+            named_params! { ":project": self.project.as_str(), ":id": id.as_bytes() },
+            records::api_key,
+        )?;
         Ok(found.into_iter().next())
     }
 
@@ -471,187 +455,4 @@ impl Rows for SqliteRows<'_> {
             },
         )
     }
-}
-
-// The columns of each record, in the order in which the function of its name reads them.
-
-const LOCK: &str = "key, space, pattern, wild, agent_id, agent_type, session_id, mode, reason, fencing_token, locked_at, \
-                    expires_at";
-
-pub fn lock(row: &Row<'_>) -> rusqlite::Result<Lock> {
-    Ok(Lock {
-        key: LockKey::from_trusted(row.get(0)?, word::<Space>(row, 1)?, row.get(2)?, row.get(3)?),
-        agent_id: word(row, 4)?,
-        agent_type: row.get(5)?,
-        session_id: optional_word(row, 6)?,
-        mode: word::<LockMode>(row, 7)?,
-        reason: row.get(8)?,
-        fencing_token: row.get(9)?,
-        locked_at: instant(row, 10)?,
-        expires_at: instant(row, 11)?,
-    })
-}
-
-pub fn all_locks(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Lock>> {
-    let sql = format!("select {LOCK} from locks where project = :project order by fencing_token, key");
-    all(connection, &sql, named_params! { ":project": project.as_str() }, lock)
-}
-
-pub fn waiters(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Waiter>> {
-    let sql = "select ticket, seq, agent_id, agent_type, keys, mode, reason, since, expires_at from waiters
-               where project = :project order by seq";
-    all(connection, sql, named_params! { ":project": project.as_str() }, |row| {
-        Ok(Waiter {
-            ticket: uuid(row, 0)?,
-            seq: row.get(1)?,
-            agent_id: word(row, 2)?,
-            agent_type: row.get(3)?,
-            keys: json_column(row, 4)?,
-            mode: word(row, 5)?,
-            reason: row.get(6)?,
-            since: instant(row, 7)?,
-            expires_at: instant(row, 8)?,
-        })
-    })
-}
-
-pub const TASK: &str = "task_id, seq, task_type, description, input_data, priority, status, depends_on, open_dependencies, \
-                        deadline, max_attempts, attempt, not_before, idempotency_key, fingerprint, required_capability, \
-                        assignee, feature_id, created_by, claimed_by, session_id, fencing_token, lease_seconds, \
-                        lease_expires_at, result, error_code, error_message, created_at, claimed_at, completed_at";
-
-pub fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
-    Ok(Task {
-        task_id: uuid(row, 0)?,
-        seq: row.get(1)?,
-        task_type: row.get(2)?,
-        description: row.get(3)?,
-        input_data: row.get::<_, Option<String>>(4)?.map(JsonText::from_trusted),
-        priority: row.get(5)?,
-        status: word::<TaskStatus>(row, 6)?,
-        depends_on: json_column(row, 7)?,
-        open_dependencies: row.get(8)?,
-        deadline: optional_instant(row, 9)?,
-        max_attempts: row.get(10)?,
-        attempt: row.get(11)?,
-        not_before: optional_instant(row, 12)?,
-        idempotency_key: row.get(13)?,
-        fingerprint: row.get(14)?,
-        required_capability: row.get(15)?,
-        assignee: optional_word(row, 16)?,
-        feature_id: row.get(17)?,
-        created_by: word(row, 18)?,
-        claimed_by: optional_word(row, 19)?,
-        session_id: optional_word(row, 20)?,
-        fencing_token: row.get(21)?,
-        lease_seconds: row.get(22)?,
-        lease_expires_at: optional_instant(row, 23)?,
-        result: row.get::<_, Option<String>>(24)?.map(JsonText::from_trusted),
-        error_code: row.get(25)?,
-        error_message: row.get(26)?,
-        created_at: instant(row, 27)?,
-        claimed_at: optional_instant(row, 28)?,
-        completed_at: optional_instant(row, 29)?,
-    })
-}
-
-pub fn find_task(connection: &Connection, project: &Project, task_id: Uuid) -> rusqlite::Result<Option<Task>> {
-    let sql = format!("select {TASK} from tasks where project = ? and task_id = ?");
-    connection.prepare_cached(&sql)?.query_row(params![project.as_str(), task_id.as_bytes()], task).optional()
-}
-
-pub const SESSION: &str = "session_id, agent_id, agent_type, capabilities, current_task, started_at, last_heartbeat, \
-                           ttl_seconds, expires_at, disconnected_at";
-
-pub fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        session_id: word(row, 0)?,
-        agent_id: word(row, 1)?,
-        agent_type: row.get(2)?,
-        capabilities: json_column(row, 3)?,
-        current_task: row.get(4)?,
-        started_at: instant(row, 5)?,
-        last_heartbeat: instant(row, 6)?,
-        ttl_seconds: row.get(7)?,
-        expires_at: instant(row, 8)?,
-        disconnected_at: optional_instant(row, 9)?,
-    })
-}
-
-pub const API_KEY: &str = "id, project, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at";
-
-pub fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
-    Ok(ApiKey {
-        id: uuid(row, 0)?,
-        project: word(row, 1)?,
-        name: row.get(2)?,
-        hash: row.get(3)?,
-        agent_id: optional_word(row, 4)?,
-        agent_type: row.get(5)?,
-        created_at: instant(row, 6)?,
-        expires_at: optional_instant(row, 7)?,
-        revoked_at: optional_instant(row, 8)?,
-    })
-}
-
-pub const AUDIT: &str = "seq, id, agent_id, agent_type, session_id, operation, parameters, result, duration_ms, success, \
-                         error_message, created_at";
-
-pub fn audit(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
-    Ok(AuditEntry {
-        seq: row.get(0)?,
-        id: uuid(row, 1)?,
-        agent_id: row.get(2)?,
-        agent_type: row.get(3)?,
-        session_id: row.get(4)?,
-        operation: row.get(5)?,
-        parameters: json_column(row, 6)?,
-        result: json_column(row, 7)?,
-        duration_ms: row.get(8)?,
-        success: row.get(9)?,
-        error_message: row.get(10)?,
-        created_at: instant(row, 11)?,
-    })
-}
-
-pub fn micros(instant: Timestamp) -> i64 {
-    instant.as_microsecond()
-}
-
-fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_microsecond(row.get(at)?).map_err(|e| bad(at, Type::Integer, e))
-}
-
-fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
-    let micros: Option<i64> = row.get(at)?;
-    micros.map(Timestamp::from_microsecond).transpose().map_err(|e| bad(at, Type::Integer, e))
-}
-
-fn uuid(row: &Row<'_>, at: usize) -> rusqlite::Result<Uuid> {
-    Ok(Uuid::from_bytes(row.get(at)?))
-}
-
-/// A value that serde writes as a string: a name or a variant.
-fn word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(at)?;
-    T::deserialize(serde::de::value::StringDeserializer::<serde::de::value::Error>::new(text))
-        .map_err(|e| bad(at, Type::Text, e))
-}
-
-fn optional_word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>> {
-    if row.get_ref(at)? == rusqlite::types::ValueRef::Null { Ok(None) } else { word(row, at).map(Some) }
-}
-
-/// Records serialise: they hold nothing but strings, numbers and lists of them.
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn json_column<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(at)?;
-    serde_json::from_str(&text).map_err(|e| bad(at, Type::Text, e))
-}
-
-fn bad(at: usize, kind: Type, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(at, kind, Box::new(error))
 }

@@ -40,15 +40,17 @@ impl<C: 'static> Worker<C> {
         Self { jobs }
     }
 
-    /// Runs `work` on the thread. It runs to its end also when the caller stops waiting.
+    /// Runs `work` on the thread. If the caller has stopped waiting before its turn comes, it is not begun.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut C) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, waiting) = oneshot::channel();
         let job: Job<C> = Box::new(move |connection| {
-            // Nobody listening is no reason not to have done it.
-            let _ = answer.send(work(connection));
+            if !answer.is_closed() {
+                // Nobody listening any more is no reason not to have done it.
+                let _ = answer.send(work(connection));
+            }
         });
         let gone = || StoreError::Unreachable("the database's thread has ended".into());
         self.jobs.send(job).map_err(|_| gone())?;

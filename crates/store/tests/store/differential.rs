@@ -35,6 +35,15 @@ use crate::harness::{self, Engine, World, key, operation};
 
 const AGENTS: &[&str] = &["ann", "bob", "Zoë O'Brien", "claude \"x\" %_\\"];
 const SESSIONS: &[&str] = &["s1", "s2", "S'1", "ß"];
+macro_rules! sixteen {
+    ($text:literal) => {
+        concat!(
+            $text, $text, $text, $text, $text, $text, $text, $text, $text, $text, $text, $text, $text, $text, $text,
+            $text
+        )
+    };
+}
+
 const KEYS: &[&str] = &[
     ".",
     "src",
@@ -53,6 +62,13 @@ const KEYS: &[&str] = &[
     "日本/\u{10ffff}.rs",
     "\u{10ffff}",
     "app/[id]/page.tsx",
+    // Longer than what an index may hold.
+    sixteen!("a-directory-of-some-length/"),
+    concat!(sixteen!("a-directory-of-some-length/"), "a.rs"),
+    concat!(sixteen!("a-directory-of-some-length/"), "b.rs"),
+    concat!(sixteen!("a-directory-of-some-length/"), "*.rs"),
+    sixteen!("a-name-that-has-no-end-"),
+    concat!(sixteen!("a-name-that-has-no-end-"), "/a.rs"),
     "api:GET /v1/users",
     "api:/v1/users",
     "api:GET /v1/users/{id}",
@@ -77,7 +93,8 @@ const FEATURES: &[&str] = &["f1", "F", "a/b", "a:b", "it's", ""];
 const TYPES: &[&str] = &["build", "test", "it's \"lint\" é"];
 const CAPABILITIES: &[&str] = &["c++", "rust", "ünï"];
 const TEXTS: &[&str] = &["", "plain", "it's \"quoted\" \\ % _ $1 – ünï\n\t\u{1f980}", "'); drop table locks; --"];
-const JSON: &[&str] = &["null", "{\"b\": 1.0, \"a\": [1e2, \"\\u00e9\"], \"b\": 2}", "\"'\\\\\"", "123456789012345678901234567890"];
+const JSON: &[&str] =
+    &["null", "{\"b\": 1.0, \"a\": [1e2, \"\\u00e9\"], \"b\": 2}", "\"'\\\\\"", "123456789012345678901234567890"];
 const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
 
 /// What happens, in order.
@@ -211,8 +228,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what())
-        .prop_map(|(agent, session, what)| Ask { agent, session, what })
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what()).prop_map(|(agent, session, what)| Ask {
+        agent,
+        session,
+        what,
+    })
 }
 
 fn one(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -283,14 +303,9 @@ fn what() -> impl Strategy<Value = What> {
                 text,
             })
         });
-    let complete = (
-        task_ref(),
-        any::<bool>(),
-        option::of(select(&["broken", CANCELLED][..])),
-        option::of(select(JSON)),
-        token(),
-    )
-        .prop_map(|(task, success, code, result, token)| What::Complete { task, success, code, result, token });
+    let complete =
+        (task_ref(), any::<bool>(), option::of(select(&["broken", CANCELLED][..])), option::of(select(JSON)), token())
+            .prop_map(|(task, success, code, result, token)| What::Complete { task, success, code, result, token });
     prop_oneof![
         14 => acquire,
         5 => (keys(), token()).prop_map(|(keys, token)| What::Release { keys, token }),
@@ -448,7 +463,8 @@ impl Run {
         }
         prop_assert!(waiters.iter().all(|w| w.expires_at > self.now));
         prop_assert!(sessions.iter().all(|s| s.expires_at > self.now));
-        let mut tokens: Vec<i64> = tasks.iter().filter(|t| t.status.is_held()).filter_map(|t| t.fencing_token).collect();
+        let mut tokens: Vec<i64> =
+            tasks.iter().filter(|t| t.status.is_held()).filter_map(|t| t.fencing_token).collect();
         prop_assert!(tokens.len() == tasks.iter().filter(|t| t.status.is_held()).count(), "a claim without a token");
         tokens.extend(locks.iter().map(|l| l.fencing_token));
         for task in tasks {
@@ -482,7 +498,10 @@ impl Run {
     /// Compares all that can be seen.
     async fn compare(&self) -> Checked<()> {
         let expected = self.seen(&self.worlds[0]).await?;
-        prop_assert!(expected.audit.iter().rev().map(|e| e.seq).eq(1..=expected.audit.len() as i64), "gaps in the trail");
+        prop_assert!(
+            expected.audit.iter().rev().map(|e| e.seq).eq(1..=expected.audit.len() as i64),
+            "gaps in the trail"
+        );
         let rows = expected.audit.iter().filter(|e| e.agent_id != SYSTEM_AGENT).count();
         prop_assert_eq!(rows, self.answered, "one row for each command that was answered");
         for world in &self.worlds[1..] {
@@ -620,7 +639,7 @@ impl Run {
                 Action::CreateKey(ApiKey {
                     id,
                     name: TEXTS[2].into(),
-                    hash: id.simple().to_string(),
+                    hash: format!("{0}{0}", id.simple()),
                     project: self.worlds[0].project.clone(),
                     agent_id: bound.then(|| caller.agent_id.clone()),
                     agent_type: bound.then(|| caller.agent_type.clone()),
@@ -781,7 +800,9 @@ fn compare(engines: &[Engine]) {
     });
     match outcome {
         Ok(()) => {}
-        Err(TestError::Fail(why, script)) => panic!("{why}\n\nThe least script that shows it (seed {seed}):\n{script:?}"),
+        Err(TestError::Fail(why, script)) => {
+            panic!("{why}\n\nThe least script that shows it (seed {seed}):\n{script:?}")
+        }
         Err(TestError::Abort(why)) => panic!("gave up: {why}"),
     }
 }

@@ -30,7 +30,7 @@ begin
     turn.any_pause := jsonb_path_exists(p_commands, '$[*].action.keys[*].space ? (@ == "feature")')
         or exists (
             select from coordinator.locks as l
-            where l.project = p_project and l.space = 'feature' and l.key like 'feature:%:pause'
+            where l.project = p_project and l.space = 'feature' and l.pattern like '%/pause'
         );
     turn.any_waiter := jsonb_path_exists(p_commands, '$[*].action.wait.ticket')
         or exists (select from coordinator.waiters as w where w.project = p_project);

@@ -32,17 +32,25 @@ declare
     is_wild     boolean := (p_key -> 'wild')::boolean;
     the_stem    text := coordinator.stem(the_pattern, is_wild);
     ancestors   text[] := coordinator.lineage(the_stem);
-    -- '0' is the character after '/': what begins with "stem/" lies between the two.
+    -- '0' is the character after '/': what begins with "stem/" lies between the two. Everything is below the empty stem;
+    -- no stem has 256 characters.
     first_below text := case the_stem when '' then '' else the_stem || '/' end;
-    after_below text := case the_stem when '' then U&'\+10FFFF' else the_stem || '0' end;
+    after_below text := case the_stem when '' then repeat(U&'\+10FFFF', 256) else the_stem || '0' end;
 begin
     return (
         select array_agg(near)
         from (
-            select l as near from coordinator.locks as l
-            where l.project = p_project and l.space = the_space and l.stem = any (ancestors)
+            -- `offset 0` makes it one look into the index for each ancestor, whatever the planner thinks of the table.
+            select above.lock as near
+            from unnest(ancestors) as ancestor, lateral (
+                select l as lock
+                from coordinator.locks as l
+                where l.project = p_project and l.space = the_space and l.stem = ancestor
+                offset 0
+            ) as above
             union all
-            select l from coordinator.locks as l
+            select l
+            from coordinator.locks as l
             where l.project = p_project and l.space = the_space and l.stem > first_below and l.stem < after_below
         ) as candidates
         where coordinator.overlap(the_space, the_pattern, is_wild, (near).pattern, (near).wild)
@@ -129,12 +137,12 @@ declare
 begin
     select l.* into pause
     from coordinator.locks as l
-    where l.project = p_turn.project and l.space = 'feature' and l.key like 'feature:%:pause'
+    where l.project = p_turn.project and l.space = 'feature' and l.pattern like '%/pause'
         and l.agent_id <> p_turn.agent_id
         and p_request -> 'keys' is distinct from jsonb_build_array(
             jsonb_build_object('text', l.key, 'space', l.space, 'pattern', l.pattern, 'wild', l.wild)
         )
-        and substr(l.key, 9, length(l.key) - 14) in (
+        and left(l.pattern, -length('/pause')) in (
             select p_request ->> 'feature_id'
             union all
             select regexp_replace(asked ->> 'pattern', '/[^/]*$', '')
@@ -144,7 +152,7 @@ begin
             select t.feature_id from coordinator.tasks as t
             where t.project = p_turn.project and t.claimed_by = p_turn.agent_id and t.status in ('claimed', 'running')
         )
-    order by substr(l.key, 9, length(l.key) - 14), l.fencing_token
+    order by left(l.pattern, -length('/pause')), l.fencing_token, l.key
     limit 1;
     return pause;
 end

@@ -77,10 +77,13 @@ $$;
 create or replace function coordinator.find_task(p_project text, p_task_id uuid) returns json
 language plpgsql as $$
 begin
-    return (
-        select coordinator.task_to_json(t)
-        from coordinator.tasks as t
-        where t.project = p_project and t.task_id = p_task_id
+    return coalesce(
+        (
+            select coordinator.task_to_json(t)
+            from coordinator.tasks as t
+            where t.project = p_project and t.task_id = p_task_id
+        ),
+        'null'
     );
 end
 $$;

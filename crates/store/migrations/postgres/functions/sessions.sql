@@ -9,12 +9,16 @@ language plpgsql as $$
 declare
     session coordinator.sessions;
 begin
+    update coordinator.sessions as s
+    set last_heartbeat = p_turn.now, expires_at = p_turn.now + s.ttl_seconds * interval '1 second'
+    where s.project = p_turn.project and s.session_id = p_turn.session_id and s.agent_id = p_turn.agent_id
+        and s.disconnected_at is null and s.last_heartbeat < p_turn.now;
+    if found then
+        return null;
+    end if;
     select s.* into session
     from coordinator.sessions as s
     where s.project = p_turn.project and s.session_id = p_turn.session_id;
-    if not found then
-        return null;
-    end if;
     if session.agent_id <> p_turn.agent_id then
         return jsonb_build_object('kind', 'refused', 'code', 'session_not_yours', 'session_id', session.session_id);
     end if;
@@ -23,11 +27,6 @@ begin
             'kind', 'refused', 'code', 'session_expired', 'session_id', session.session_id,
             'disconnected_at', coordinator.rfc3339(session.disconnected_at)
         );
-    end if;
-    if session.last_heartbeat < p_turn.now then
-        update coordinator.sessions as s
-        set last_heartbeat = p_turn.now, expires_at = p_turn.now + s.ttl_seconds * interval '1 second'
-        where s.project = p_turn.project and s.session_id = p_turn.session_id;
     end if;
     return null;
 end

@@ -85,7 +85,7 @@ begin
         select
         from coordinator.locks as l
         where l.project = p_project and l.space = 'feature' and l.stem = left(p_feature || '/pause', 255)
-            and l.key = 'feature:' || p_feature || ':pause' and l.agent_id <> p_agent
+            and l.pattern = p_feature || '/pause' and l.agent_id <> p_agent
     );
 end
 $$;
@@ -120,7 +120,7 @@ begin
     if p_request ->> 'task_types' is null then
         select t.task_id into first
         from coordinator.tasks as t
-        where t.project = p_turn.project and t.status = 'pending' and t.open_dependencies = 0
+        where t.project = p_turn.project and t.status = 'pending' and t.open_dependencies = 0 and t.priority is not null
             and coordinator.may_claim(p_turn, t, capabilities)
         order by t.priority, t.seq
         limit 1;

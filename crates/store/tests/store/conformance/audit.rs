@@ -38,8 +38,13 @@ async fn operations(world: &World) -> Vec<String> {
 }
 
 async fn a_row_tells_who_asked_what_and_what_came_of_it(world: &World) {
-    let parameters = json!({"file_path": "./src", "reason": "it's – \"quoted\"", "n": [1, null, true, {"z": 1, "a": 2}]});
-    let asked = Command { parameters: JsonText::new(&parameters), duration_ms: 17, ..command(&agent_in("ann", "s1"), acquire(&["src"])) };
+    let parameters =
+        json!({"file_path": "./src", "reason": "it's – \"quoted\"", "n": [1, null, true, {"z": 1, "a": 2}]});
+    let asked = Command {
+        parameters: JsonText::new(&parameters),
+        duration_ms: 17,
+        ..command(&agent_in("ann", "s1"), acquire(&["src"]))
+    };
     let outcome = world.all(std::slice::from_ref(&asked)).await.remove(0);
     let entries = trail(world).await;
     assert_eq!(

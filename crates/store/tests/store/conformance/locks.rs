@@ -30,12 +30,14 @@ cases!(
     the_root_covers_every_path,
     awkward_characters_are_only_characters,
     neighbours_in_spelling_do_not_overlap,
+    long_keys_are_told_apart_to_their_ends,
     locks_are_listed_by_what_they_overlap,
 );
 
 async fn a_granted_lock_is_shown_with_all_that_is_known_of_it(world: &World) {
     let ann = agent_in("ann", "s1");
-    let request = Acquire { reason: Some("refactoring \"auth\" – it's 50% done".into()), ..acquire(&["./src//auth/"]) };
+    let request =
+        Acquire { reason: Some("refactoring \"auth\" – it's 50% done".into()), ..acquire(&["./src//auth/"]) };
     let grants = granted(world.run(&ann, request).await);
     let lock = world.locks().await.remove(0);
     assert_eq!(lock.key, key("src/auth"));
@@ -349,7 +351,9 @@ async fn an_expired_lock_cannot_be_refreshed_but_taken_anew(world: &World) {
 
 async fn the_root_covers_every_path(world: &World) {
     let (ann, bob) = (agent("ann"), agent("bob"));
-    for path in ["!", "-", "a", "z", "é", "日本/語.rs", "\u{ffff}", "\u{10ffff}", "\u{10ffff}/\u{10ffff}", "~tilde", "%"] {
+    for path in
+        ["!", "-", "a", "z", "é", "日本/語.rs", "\u{ffff}", "\u{10ffff}", "\u{10ffff}/\u{10ffff}", "~tilde", "%"]
+    {
         world.take(&ann, path).await;
         blocked(world.run(&bob, acquire(&["."])).await);
         blocked(world.run(&bob, acquire(&["**"])).await);
@@ -363,8 +367,22 @@ async fn the_root_covers_every_path(world: &World) {
 
 async fn awkward_characters_are_only_characters(world: &World) {
     let awkward = [
-        "a'b.rs", "a\"b.rs", "a%b.rs", "aXb.rs", "a_b.rs", "a b.rs", "$1.rs", ":a.rs", "a;--.rs", "{a}.rs", "[a].rs", "A.rs",
-        "a.rs", "a\u{200d}.rs", "a\\b.rs", "\u{1f980}.rs",
+        "a'b.rs",
+        "a\"b.rs",
+        "a%b.rs",
+        "aXb.rs",
+        "a_b.rs",
+        "a b.rs",
+        "$1.rs",
+        ":a.rs",
+        "a;--.rs",
+        "{a}.rs",
+        "[a].rs",
+        "A.rs",
+        "a.rs",
+        "a\u{200d}.rs",
+        "a\\b.rs",
+        "\u{1f980}.rs",
     ];
     let (ann, bob) = (agent("o'ann \"%_\\ é"), agent("bob"));
     for name in awkward {
@@ -388,6 +406,34 @@ async fn neighbours_in_spelling_do_not_overlap(world: &World) {
     world.take(&agent("bob"), "src").await;
     let near = world.store.locks(&world.project, Some(&[key("src")])).await.unwrap();
     same(near.iter().map(|l| l.agent_id.as_str()), &["bob"]);
+}
+
+async fn long_keys_are_told_apart_to_their_ends(world: &World) {
+    let (ann, bob) = (agent("ann"), agent("bob"));
+    let (deep, name) = ("directory/".repeat(120), "é".repeat(1900));
+    for [held, apart, meeting] in [
+        [format!("{deep}a.rs"), format!("{deep}b.rs"), deep.clone()],
+        [format!("{deep}a.rs"), format!("{deep}a"), "directory/directory".into()],
+        [deep.clone(), format!("{deep}/../x"), format!("{deep}a/b.rs")],
+        [format!("{name}/a.rs"), format!("{name}x"), name.clone()],
+        [name.clone(), format!("{name}x/a"), format!("{name}/a/b")],
+        [format!("{}*.rs", &deep[..400]), format!("{}a.sql", &deep[..400]), format!("{}a.rs", &deep[..400])],
+        [
+            format!("event:{}", "x.".repeat(120) + "a"),
+            format!("event:{}", "x.".repeat(120) + "b"),
+            format!("event:{}", "x.".repeat(120) + "*"),
+        ],
+    ] {
+        world.take(&ann, &held).await;
+        granted(world.run(&bob, acquire(&[&apart])).await);
+        blocked(world.run(&bob, acquire(&[&meeting])).await);
+        assert!(world.run(&ann, release(&[&held])).await.is_success());
+        world.run(&bob, release(&[&apart])).await;
+        world.take(&ann, &meeting).await;
+        blocked(world.run(&bob, acquire(&[&held])).await);
+        world.run(&ann, release(&[&meeting])).await;
+    }
+    assert!(world.locks().await.is_empty());
 }
 
 async fn locks_are_listed_by_what_they_overlap(world: &World) {

@@ -72,13 +72,12 @@ async fn nothing_of_another_project_can_be_changed(world: &World) {
     world.run(&ann, Action::CreateKey(key.clone())).await;
     let (locks, task_before) = (world.locks().await, world.task(id).await);
 
-    assert!(matches!(other.run(&ann, release(&["src"])).await, Outcome::Released { missing, .. } if missing.len() == 1));
+    assert!(
+        matches!(other.run(&ann, release(&["src"])).await, Outcome::Released { missing, .. } if missing.len() == 1)
+    );
     assert_eq!(refused(other.run(&ann, complete(id)).await), Refusal::TaskNotFoundOrNotClaimedByAgent);
     assert_eq!(refused(other.run(&ann, cancel(id)).await), Refusal::TaskNotFound);
-    assert_eq!(
-        refused(other.run(&ann, task_after(&[id])).await),
-        Refusal::UnknownDependency { task_ids: vec![id] }
-    );
+    assert_eq!(refused(other.run(&ann, task_after(&[id])).await), Refusal::UnknownDependency { task_ids: vec![id] });
     assert_eq!(refused(other.run(&ann, Action::Heartbeat).await), Refusal::SessionNotFound);
     assert_eq!(refused(other.run(&ann, Action::RevokeKey { id: key.id }).await), Refusal::KeyNotFound);
     assert_eq!(other.run(&agent("cid"), cleanup(0)).await, Outcome::Cleaned { freed: Default::default() });

@@ -58,7 +58,10 @@ async fn a_registered_session_is_shown_with_all_that_is_known_of_it(world: &Worl
     let request = Register { current_task: Some("the \"parser\"".into()), ..register(&["c++", "rust", "ünï"]) };
     let outcome = world.run(&agent_in("ann", "s1"), request).await;
     let session = session(world, "s1").await;
-    assert_eq!(outcome, Outcome::Registered { session_id: session.session_id.clone(), expires_at: world.now() + LEASE });
+    assert_eq!(
+        outcome,
+        Outcome::Registered { session_id: session.session_id.clone(), expires_at: world.now() + LEASE }
+    );
     assert_eq!(session.agent_id.as_str(), "ann");
     assert_eq!(session.agent_type, "claude_code_cli");
     assert_eq!(session.capabilities, ["c++", "rust", "ünï"]);
@@ -261,8 +264,7 @@ async fn an_ended_session_may_not_act(world: &World) {
     world.run(&ann, register(&[])).await;
     world.run(&ann, model::command::Claim { lease_seconds: 10_000, ..claim() }).await;
     world.pass(LEASE).await;
-    let expired =
-        Refusal::SessionExpired { session_id: ann.session_id.clone().unwrap(), disconnected_at: world.now() };
+    let expired = Refusal::SessionExpired { session_id: ann.session_id.clone().unwrap(), disconnected_at: world.now() };
     let tasks = async || {
         let all = model::work::TaskFilter { limit: 100, ..Default::default() };
         world.store.tasks(&world.project, &all).await.unwrap()

@@ -203,7 +203,8 @@ async fn an_unknown_dependency_is_refused(world: &World) {
     assert_eq!(refusal, Refusal::UnknownDependency { task_ids: vec![one, two] });
     // A task cannot wait for itself, nor, therefore, for one that waits for it.
     let itself = task();
-    let refusal = refused(world.run(&agent("boss"), Submit { depends_on: vec![itself.task_id], ..itself.clone() }).await);
+    let refusal =
+        refused(world.run(&agent("boss"), Submit { depends_on: vec![itself.task_id], ..itself.clone() }).await);
     assert_eq!(refusal, Refusal::UnknownDependency { task_ids: vec![itself.task_id] });
     assert_eq!(world.store.task(&world.project, itself.task_id).await.unwrap(), None);
 }
