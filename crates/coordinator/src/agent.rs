@@ -15,11 +15,11 @@ use uuid::Uuid;
 
 use crate::Coordinator;
 use crate::failure::Failure;
+use crate::operation::Operation;
 use crate::operation::{Door, Entry};
 use crate::registry;
-use crate::settings::Settings;
 use crate::sessions::{Heartbeat, RegisterSession};
-use crate::operation::Operation;
+use crate::settings::Settings;
 
 /// The agent behind this process.
 pub struct LocalAgent {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
-use crate::work::parse_cursor;
+use crate::work::{parse_cursor, storable};
 
 /// Shows the trail.
 pub struct QueryAudit;
@@ -92,8 +92,8 @@ impl Operation for QueryAudit {
         let filter = AuditFilter {
             agent_id: request.agent_id,
             operation: request.operation,
-            since: request.since,
-            until: request.until,
+            since: request.since.map(storable),
+            until: request.until.map(storable),
             success: request.success,
             limit: limit + 1,
             before: parse_cursor(request.cursor.as_deref())?,

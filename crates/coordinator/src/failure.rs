@@ -95,7 +95,7 @@ impl Failure {
                 each.join("; ")
             }
             Self::Forbidden(details) | Self::Conflict(details) => details.message.clone(),
-            Self::Unavailable(why) => format!("{why}; nothing is lost, try again in a moment"),
+            Self::Unavailable(why) => why.clone(),
             Self::Internal(why) => format!("this is a defect of the coordinator: {why}"),
         }
     }
@@ -122,7 +122,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Failed(why) => Self::Internal(why),
-            other => Self::Unavailable(other.to_string()),
+            StoreError::Unreachable(_) => Self::Unavailable(format!("{error}; try again in a moment")),
+            StoreError::TooNew { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -54,7 +54,8 @@ impl Coordinator {
             expires_at: new.expires_in_days.map(ends).transpose()?,
             revoked_at: None,
         };
-        let parameters = json!({"id": key.id, "name": key.name, "agent_id": key.agent_id, "agent_type": key.agent_type});
+        let parameters =
+            json!({"id": key.id, "name": key.name, "agent_id": key.agent_id, "agent_type": key.agent_type});
         let context = self.admin(project, caller, "create_key", &parameters);
         let outcome = context.apply(Action::CreateKey(key.clone())).await?;
         self.keys.forget_stored();

@@ -109,8 +109,5 @@ impl Coordinator {
 
 /// What was taken from the dead, in words.
 pub(crate) fn freed_in_words(freed: Freed) -> String {
-    format!(
-        "{} sessions disconnected, {} locks released, {} tasks put back",
-        freed.sessions, freed.locks, freed.tasks
-    )
+    format!("{} sessions disconnected, {} locks released, {} tasks put back", freed.sessions, freed.locks, freed.tasks)
 }

@@ -15,8 +15,9 @@ use crate::operation::{Access, BodyIdentity, Context, Door, Operation, Route};
 
 /// The life of a lock over HTTP when the request names none, in minutes.
 const HTTP_TTL_MINUTES: u32 = 30;
-/// How often someone who waits for a lock looks again. A release in the same process is noticed at once.
-const LOOK_AGAIN_EVERY: Duration = Duration::from_millis(200);
+/// How soon someone who waits for a lock looks again: first, and at the most; each pause is twice the one before. A
+/// release in the same process is noticed at once.
+const LOOK_AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// The most keys of one request.
 const KEYS_LIMIT: usize = 100;
 
@@ -122,7 +123,8 @@ impl Operation for AcquireLock {
     type Request = AcquireRequest;
     type Answer = AcquireAnswer;
     const NAME: &'static str = "acquire_lock";
-    const SUMMARY: &'static str = "Lock files or logical keys before you change them; repeat to refresh. If blocked, tells who, why and until when.";
+    const SUMMARY: &'static str =
+        "Lock files or keys before you change them; repeat to refresh. If blocked: by whom, why, until when.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/locks/acquire")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::AgentAndType;
@@ -168,6 +170,7 @@ async fn acquire_within(context: &Context<'_>, mut acquire: Acquire, wait: Durat
     }
     let until = Instant::now() + wait;
     let ticket = Uuid::now_v7();
+    let (mut pause, longest) = LOOK_AGAIN_AFTER;
     loop {
         // Before asking, so that a release in between is not missed.
         let released = context.coordinator.released.notified();
@@ -177,9 +180,10 @@ async fn acquire_within(context: &Context<'_>, mut acquire: Acquire, wait: Durat
         if !matches!(outcome, Outcome::Waiting(_)) {
             return Ok(outcome);
         }
-        let pause = until.saturating_duration_since(Instant::now()).min(LOOK_AGAIN_EVERY);
+        let left = until.saturating_duration_since(Instant::now());
         // Either way we look again.
-        let _ = tokio::time::timeout(pause, released).await;
+        let _ = tokio::time::timeout(pause.min(left), released).await;
+        pause = (pause * 2).min(longest);
     }
 }
 
@@ -359,7 +363,11 @@ impl Operation for ReleaseLock {
                     released: !released.is_empty(),
                     action: (!released.is_empty()).then_some("released"),
                     file_path: first,
-                    released_paths: if keys.len() > 1 { released.iter().map(ToString::to_string).collect() } else { vec![] },
+                    released_paths: if keys.len() > 1 {
+                        released.iter().map(ToString::to_string).collect()
+                    } else {
+                        vec![]
+                    },
                     reason: code,
                     message: (!missing.is_empty()).then(|| {
                         format!("you hold no lock on {}: it ended, or it is another's", missing_names.join(", "))

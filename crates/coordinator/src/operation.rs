@@ -102,10 +102,8 @@ pub trait Operation: 'static {
     const IS_TOOL: bool = true;
 
     /// Does it.
-    fn run(
-        context: &Context<'_>,
-        request: Self::Request,
-    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
+    fn run(context: &Context<'_>, request: Self::Request)
+    -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
 }
 
 /// One call under way.

@@ -20,6 +20,9 @@ const KEY_FIELDS: [&str; 2] = ["file_path", "file_paths"];
 /// The fields by which a body names its caller.
 const NAME_FIELDS: [&str; 3] = ["agent_id", "agent_type", "session_id"];
 
+/// A request can be wrong in more places than anybody wants to read of.
+const ERRORS_LIMIT: usize = 20;
+
 impl Coordinator {
     /// A call by a caller that the door knows: a tool call, a command line. A field that the operation does not have is
     /// an error.
@@ -37,18 +40,12 @@ impl Coordinator {
         let received = Instant::now();
         let arguments = object(arguments)?;
         let mut errors = wrong_fields(entry, &arguments, false);
-        let known = entry.request_schema()["properties"].as_object();
-        for field in arguments.keys().filter(|field| known.is_some_and(|known| !known.contains_key(*field))) {
-            errors.push(FieldError {
-                field: field.clone(),
-                message: format!("{} has no field of this name", entry.name),
-            });
-        }
+        errors.extend(unknown_fields(entry, &arguments));
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
         let context = self.context(entry, project, caller.clone(), door, &arguments, received);
-        (entry.run)(&context, Value::Object(arguments)).await
+        (entry.run)(&context, arguments).await
     }
 
     /// A call whose body may name the caller: an HTTP request. Fields that the operation does not have are ignored.
@@ -69,10 +66,11 @@ impl Coordinator {
             return Err(invalid(errors));
         }
         let parameters = arguments.clone();
-        match principal.caller(entry.body_identity, &mut arguments) {
+        let named = principal.caller(entry.body_identity, arguments.as_object_mut().unwrap_or(&mut Map::new()));
+        match named {
             Ok(caller) => {
                 let context = self.context(entry, project, caller, Door::Http, &parameters, received);
-                (entry.run)(&context, Value::Object(arguments)).await
+                (entry.run)(&context, arguments).await
             }
             Err(message) => {
                 let context = self.context(entry, project, principal.itself(), Door::Http, &parameters, received);
@@ -89,55 +87,83 @@ impl Coordinator {
         project: &'a Project,
         caller: Caller,
         door: Door,
-        parameters: &Map<String, Value>,
+        parameters: &Value,
         received: Instant,
     ) -> Context<'a> {
-        let parameters = JsonText::new(&redacted(&Value::Object(parameters.clone())));
+        let parameters = JsonText::new(&redacted(parameters));
         Context { coordinator: self, project, caller, door, operation: entry.name, parameters, received }
     }
 }
 
 /// The arguments as an object, without the fields that are null: clients write those for absent ones.
-fn object(arguments: Value) -> Result<Map<String, Value>, Failure> {
+fn object(arguments: Value) -> Result<Value, Failure> {
     match arguments {
-        Value::Null => Ok(Map::new()),
-        Value::Object(fields) => Ok(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        Value::Null => Ok(Value::Object(Map::new())),
+        Value::Object(mut fields) => {
+            fields.retain(|_, value| !value.is_null());
+            Ok(Value::Object(fields))
+        }
         _ => Err(Failure::field("request", "must be a JSON object")),
     }
 }
 
 fn invalid(mut fields: Vec<FieldError>) -> Failure {
-    // A request can be wrong in more places than anybody wants to read of.
-    fields.truncate(20);
+    fields.truncate(ERRORS_LIMIT);
     Failure::Invalid { code: "invalid_request", fields }
 }
 
-fn wrong_fields(entry: &Entry, arguments: &Map<String, Value>, is_body: bool) -> Vec<FieldError> {
+fn unknown_fields(entry: &Entry, arguments: &Value) -> impl Iterator<Item = FieldError> {
+    let known = &entry.request_schema()["properties"];
+    fields(arguments)
+        .map(|(field, _)| field)
+        .filter(|field| known.get(field).is_none())
+        .map(|field| FieldError { field: field.clone(), message: format!("{} has no field of this name", entry.name) })
+}
+
+fn fields(arguments: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    arguments.as_object().into_iter().flatten()
+}
+
+fn wrong_fields(entry: &Entry, arguments: &Value, is_body: bool) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = entry
         .one_of
         .iter()
-        .filter(|group| !group.iter().any(|field| arguments.contains_key(*field)))
-        .map(|group| FieldError { field: group[0].to_owned(), message: format!("is required ({})", group.join(" or ")) })
+        .filter(|group| !group.iter().any(|field| arguments.get(field).is_some()))
+        .map(|group| FieldError {
+            field: group[0].to_owned(),
+            message: format!("is required ({})", group.join(" or ")),
+        })
         .collect();
-    errors.extend(entry.schemas.errors(&Value::Object(arguments.clone()), is_body));
+    errors.extend(entry.schemas.errors(arguments, is_body, ERRORS_LIMIT));
     if is_body && entry.body_identity != BodyIdentity::None {
-        for field in NAME_FIELDS.iter().filter(|name| !errors.iter().any(|e| e.field == **name)).collect::<Vec<_>>() {
-            if let Some(name) = arguments.get(*field).and_then(Value::as_str)
-                && AgentId::new(name).is_err()
-            {
-                let message = "must be 1 to 256 bytes without control characters, and not blank".into();
-                errors.push(FieldError { field: (*field).into(), message });
+        for error in wrong_names(arguments) {
+            if !errors.iter().any(|earlier| earlier.field == error.field) {
+                errors.push(error);
             }
         }
     }
     let properties = &entry.body_schema()["properties"];
-    for (field, value) in arguments {
+    for (field, value) in fields(arguments) {
+        if errors.len() >= ERRORS_LIMIT {
+            break;
+        }
         let is_key = KEY_FIELDS.contains(&field.as_str()) && properties.get(field).is_some();
-        if !is_key && !errors.iter().any(|e| e.field == *field) && holds_nul(value) {
-            errors.push(FieldError { field: field.clone(), message: "has a NUL character, which cannot be stored".into() });
+        if !is_key && holds_nul(value) && !errors.iter().any(|e| e.field == *field) {
+            errors.push(FieldError {
+                field: field.clone(),
+                message: "has a NUL character, which cannot be stored".into(),
+            });
         }
     }
     errors
+}
+
+fn wrong_names(arguments: &Value) -> impl Iterator<Item = FieldError> {
+    let is_wrong = |field: &&str| arguments[*field].as_str().is_some_and(|name| AgentId::new(name).is_err());
+    NAME_FIELDS.into_iter().filter(is_wrong).map(|field| FieldError {
+        field: field.into(),
+        message: "must be 1 to 256 bytes without control characters, and not blank".into(),
+    })
 }
 
 fn holds_nul(value: &Value) -> bool {

@@ -10,8 +10,24 @@ const SECRET_FIELDS: &[&str] =
 
 /// How well-known credentials begin. Ours is among them.
 const SECRET_PREFIXES: &[&str] = &[
-    "ack_", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "sk-", "sk_live_", "rk_live_", "xoxb-", "xoxp-", "AKIA",
-    "ASIA", "AIza", "npm_", "pypi-", "eyJ",
+    "ack_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "sk-",
+    "sk_live_",
+    "rk_live_",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "npm_",
+    "pypi-",
+    "eyJ",
 ];
 
 const REDACTED: &str = "[redacted]";

@@ -45,14 +45,15 @@ impl Schemas {
         self.body.get_or_init(|| with_identity(self.request().clone(), self.identity))
     }
 
-    /// What is wrong with a request; nothing, when it is right.
-    pub fn errors(&self, arguments: &Value, is_body: bool) -> Vec<FieldError> {
+    /// What is wrong with a request, at most `limit` things; nothing, when it is right.
+    pub fn errors(&self, arguments: &Value, is_body: bool, limit: usize) -> Vec<FieldError> {
         let (schema, validator) = match is_body {
             true => (self.body(), &self.body_validator),
             false => (self.request(), &self.request_validator),
         };
         match validator.get_or_init(|| jsonschema::validator_for(schema).ok()) {
-            Some(validator) => validator.iter_errors(arguments).map(|e| field_error(&e)).collect(),
+            Some(validator) if validator.is_valid(arguments) => vec![],
+            Some(validator) => validator.iter_errors(arguments).take(limit).map(|e| field_error(&e)).collect(),
             // Our own schemas are valid (a test walks them all); the types check the request again in any case.
             None => vec![],
         }
@@ -165,7 +166,8 @@ fn drop_nulls(schema: &mut Value) {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            let is_number_format = |f: &Value| f.as_str().is_some_and(|f| f.starts_with("uint") || f.starts_with("int"));
+            let is_number_format =
+                |f: &Value| f.as_str().is_some_and(|f| f.starts_with("uint") || f.starts_with("int"));
             if object.get("format").is_some_and(is_number_format) {
                 object.remove("format");
             }

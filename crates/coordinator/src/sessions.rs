@@ -56,8 +56,8 @@ impl Operation for RegisterSession {
         let outcome = match context.caller.session_id {
             Some(_) => context.apply(Action::Register(register)).await?,
             None => {
-                let minted = SessionId::new(Uuid::now_v7().to_string())
-                    .map_err(|e| Failure::Internal(e.to_string()))?;
+                let minted =
+                    SessionId::new(Uuid::now_v7().to_string()).map_err(|e| Failure::Internal(e.to_string()))?;
                 context.of_session(minted).apply(Action::Register(register)).await?
             }
         };
@@ -101,13 +101,14 @@ impl Operation for Heartbeat {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
 
     async fn run(context: &Context<'_>, _: HeartbeatRequest) -> Result<HeartbeatAnswer, Failure> {
-        let answer = |success, session_id: Option<SessionId>, tasks_renewed, refusal: Option<&Refusal>| HeartbeatAnswer {
-            success,
-            session_id: session_id.map(String::from),
-            tasks_renewed,
-            error: refusal.map(|r| r.code().into()),
-            message: refusal.map(in_words),
-        };
+        let answer =
+            |success, session_id: Option<SessionId>, tasks_renewed, refusal: Option<&Refusal>| HeartbeatAnswer {
+                success,
+                session_id: session_id.map(String::from),
+                tasks_renewed,
+                error: refusal.map(|r| r.code().into()),
+                message: refusal.map(in_words),
+            };
         match context.apply(Action::Heartbeat).await? {
             Outcome::Renewed { session_id, tasks } => Ok(answer(true, session_id, tasks, None)),
             Outcome::Refused(refusal @ (Refusal::SessionNotFound | Refusal::SessionExpired { .. })) => {

@@ -122,7 +122,7 @@ impl Settings {
         let repository = Repository::around(directory);
         let home = repository.as_ref().map_or(directory, |r| r.worktree.as_path());
         let file = home.join("coordinator.toml");
-        let mut source = Source { env: &env, file: BTreeMap::new(), bad: vec![] };
+        let mut source = Source { env: &env, home, file: BTreeMap::new(), bad: vec![] };
         source.read_file(&file);
 
         let (database, project) = source.database_and_project(repository.as_ref());
@@ -134,7 +134,7 @@ impl Settings {
                 AgentId::new(v).map(String::from).map_err(|_| "must be 1 to 256 bytes of text".into())
             }),
             session_id: source.parsed("SESSION_ID", |v| SessionId::new(v).map_err(|e| e.to_string())),
-            worktree: repository.map(|r| r.worktree),
+            worktree: repository.as_ref().map(|r| r.worktree.clone()),
             lock_ttl_minutes: source.number("LOCK_TTL_MINUTES", TTL_MINUTES, 120),
             session_ttl_seconds: source.number("SESSION_TTL_SECONDS", 1..=86_400, 900),
             task_lease_seconds: source.number("TASK_LEASE_SECONDS", 1..=86_400, 900),
@@ -154,6 +154,8 @@ impl Settings {
 /// Where settings come from, and what was found wrong with them.
 struct Source<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
+    /// Where the file is.
+    home: &'a Path,
     file: BTreeMap<String, String>,
     bad: Vec<String>,
 }
@@ -222,12 +224,15 @@ impl Source<'_> {
             max: self.number("POSTGRES_POOL_MAX", 1..=1000, 8) as usize,
         };
         if pool.min > pool.max {
-            self.bad.push(format!("POSTGRES_POOL_MIN is {}: must not be above POSTGRES_POOL_MAX, {}", pool.min, pool.max));
+            self.bad
+                .push(format!("POSTGRES_POOL_MIN is {}: must not be above POSTGRES_POOL_MAX, {}", pool.min, pool.max));
         }
         let named = self.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
         let backend = self.parsed("DB_BACKEND", |v| match v {
             "sqlite" | "postgres" => Ok(v.to_owned()),
-            "supabase" => Err("is not available in this version; use postgres with the project's connection string".into()),
+            "supabase" => {
+                Err("is not available in this version; use postgres with the project's connection string".into())
+            }
             _ => Err("must be sqlite or postgres".into()),
         });
         if backend.as_deref() == Some("postgres") {
@@ -237,18 +242,25 @@ impl Source<'_> {
             });
             return (Database::Postgres { dsn, pool }, named.unwrap_or_else(Project::default_project));
         }
-        let (path, project) = match (self.text("COORDINATOR_DB"), repository) {
+        let (path, project) = match (self.database_file(), repository) {
             (None, Some(repository)) => {
                 (repository.common_dir.join("coordinator").join("coordinator.db"), Project::default_project())
             }
             (Some(path), Some(repository)) => {
                 let common = Project::new(repository.common_dir.to_string_lossy());
-                (PathBuf::from(path), common.unwrap_or_else(|_| Project::default_project()))
+                (path, common.unwrap_or_else(|_| Project::default_project()))
             }
-            (Some(path), None) => (PathBuf::from(path), Project::default_project()),
+            (Some(path), None) => (path, Project::default_project()),
             (None, None) => (self.user_database(), Project::default_project()),
         };
         (Database::Sqlite { path }, named.unwrap_or(project))
+    }
+
+    /// The file that is named: in `coordinator.toml`, seen from there, so that it is one file wherever one stands.
+    fn database_file(&self) -> Option<PathBuf> {
+        let named = self.text("COORDINATOR_DB")?;
+        let in_environment = (self.env)("COORDINATOR_DB").is_some_and(|text| !text.is_empty());
+        Some(if in_environment { PathBuf::from(named) } else { self.home.join(named) })
     }
 
     /// Outside any repository: one database a user.
@@ -260,8 +272,12 @@ impl Source<'_> {
 
     fn api_keys(&mut self) -> Vec<(String, Principal)> {
         let keys = self.text("COORDINATION_API_KEYS").unwrap_or_default();
-        let mut principals: BTreeMap<String, Principal> =
-            keys.split(',').map(str::trim).filter(|k| !k.is_empty()).map(|k| (k.into(), Principal::default())).collect();
+        let mut principals: BTreeMap<String, Principal> = keys
+            .split(',')
+            .map(str::trim)
+            .filter(|k| !k.is_empty())
+            .map(|k| (k.into(), Principal::default()))
+            .collect();
 
         #[derive(serde::Deserialize)]
         struct Identity {
@@ -277,7 +293,8 @@ impl Source<'_> {
                         match principals.get_mut(&key) {
                             Some(principal) => *principal = Principal { project, agent_id, agent_type },
                             None => self.bad.push(
-                                "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS".into(),
+                                "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS"
+                                    .into(),
                             ),
                         }
                     }
@@ -329,6 +346,14 @@ mod tests {
         ] {
             assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
         }
+    }
+
+    #[test]
+    fn a_database_named_in_the_file_is_seen_from_the_file() {
+        let in_file = load(&[], "coordinator_db = \"state.db\"").unwrap();
+        assert!(matches!(&in_file.database, Database::Sqlite { path } if path.is_absolute()), "{:?}", in_file.database);
+        let in_environment = load(&[("COORDINATOR_DB", "state.db")], "").unwrap();
+        assert_eq!(in_environment.database, Database::Sqlite { path: "state.db".into() });
     }
 
     #[test]

@@ -78,8 +78,16 @@ impl Operation for SubmitWork {
         depends_on.dedup();
         let assignee = request.assignee.map(AgentId::new).transpose();
         let content = json!([
-            request.task_type, description, request.input_data, request.priority, depends_on, request.deadline,
-            request.max_attempts, request.required_capability, assignee.as_ref().ok(), request.feature_id,
+            request.task_type,
+            description,
+            request.input_data,
+            request.priority,
+            depends_on,
+            request.deadline,
+            request.max_attempts,
+            request.required_capability,
+            assignee.as_ref().ok(),
+            request.feature_id,
         ]);
         let submit = Submit {
             task_id: Uuid::now_v7(),
@@ -88,7 +96,7 @@ impl Operation for SubmitWork {
             input_data: request.input_data.as_ref().map(JsonText::new),
             priority: request.priority.unwrap_or(5),
             depends_on,
-            deadline: request.deadline.map(to_microsecond),
+            deadline: request.deadline.map(storable),
             max_attempts: request.max_attempts.unwrap_or(3),
             idempotency_key: request.idempotency_key,
             fingerprint: hex(&hash(&content.to_string())),
@@ -104,9 +112,12 @@ impl Operation for SubmitWork {
     }
 }
 
-/// No engine keeps more.
-fn to_microsecond(instant: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
+/// The first instant of the year 1, in microseconds.
+const YEAR_ONE: i64 = -62_135_596_800_000_000;
+
+/// To the microsecond, which is all that engines keep; and no year before the first, which PostgreSQL writes otherwise.
+pub(crate) fn storable(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond().max(YEAR_ONE)).unwrap_or(instant)
 }
 
 /// Claims the next task.
@@ -315,8 +326,7 @@ impl Operation for CancelTask {
             "reason": request.reason,
             "cancelled_by": context.caller.agent_id,
         });
-        let cancel =
-            Cancel { task_id: request.task_id, reason: request.reason, result: JsonText::new(&result) };
+        let cancel = Cancel { task_id: request.task_id, reason: request.reason, result: JsonText::new(&result) };
         EndAnswer::of(request.task_id, context.apply(Action::Cancel(cancel)).await?)
     }
 }

@@ -73,9 +73,8 @@ pub async fn serve(
 /// All routes. `local` tells that only this machine can reach them, so that a foreign `Host` betrays a browser that was
 /// tricked.
 pub fn router(coordinator: Arc<Coordinator>, local: bool) -> Router {
-    let mut router = Router::new()
-        .route("/health", get(health))
-        .route("/openapi.json", get(async || Json(openapi::document())));
+    let mut router =
+        Router::new().route("/health", get(health)).route("/openapi.json", get(async || Json(openapi::document())));
     for entry in registry::operations() {
         for route in entry.routes {
             router = router.route(route.path, method_router(entry, *route));
@@ -84,7 +83,11 @@ pub fn router(coordinator: Arc<Coordinator>, local: bool) -> Router {
     router
         .fallback(async || problem(StatusCode::NOT_FOUND, "not_found", "there is nothing here: see /openapi.json"))
         .method_not_allowed_fallback(async || {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has another method: see /openapi.json")
+            problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path has another method: see /openapi.json",
+            )
         })
         .layer(axum::middleware::from_fn_with_state(guard::Reach { local }, guard::refuse_foreign_browsers))
         .with_state(coordinator)
@@ -132,7 +135,9 @@ async fn principal(coordinator: &Coordinator, entry: &Entry, headers: &HeaderMap
         if is_public {
             return Ok(Principal::default());
         }
-        return Err(unauthorized("show a key as X-API-Key: KEY or Authorization: Bearer KEY (coordinator keys create)"));
+        return Err(unauthorized(
+            "show a key as X-API-Key: KEY or Authorization: Bearer KEY (coordinator keys create)",
+        ));
     };
     match coordinator.authenticate(key).await {
         Ok(Some(principal)) => Ok(principal),

@@ -82,9 +82,11 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(message, None));
         };
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let answer = match self.agent(&context).await {
-            Ok(agent) => agent.call(entry, arguments).await,
-            Err(failure) => Err(failure),
+        let call = async { self.agent(&context).await?.call(entry, arguments).await };
+        let answer = tokio::select! {
+            answer = call => answer,
+            // Whoever waits for a lock and is called off loses its place in the queue.
+            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
         };
         match answer {
             Ok(answer) => Ok(result(answer).into()),

@@ -331,6 +331,7 @@ async fn a_query_that_is_wrong_is_named() {
         "/audit?limit=1&limit=2",
         "/audit?&&=&x=%FF",
         "/audit?cursor=-5",
+        "/audit?since=-009999-01-02T01:59:59Z&until=0000-12-31T23:59:59Z",
         "/audit?operation=%FF%FE",
         "/locks?file_paths=",
     ] {
