@@ -45,12 +45,12 @@ pub async fn connected(desk: &Desk, capability: Option<&str>) -> Result<Value, T
 
 /// Agents as a table.
 pub fn table(agents: &[Value]) -> Table {
-    let mut table = Table::new(Stream::Out, &["AGENT", "TYPE", "STATUS", "SEEN", "WORKS ON", "CAN"]);
+    let mut table = Table::new(Stream::Out, &["AGENT", "TYPE", "STATUS", "SEEN", "CAN", "WORKS ON"]);
     for agent in agents {
         let word = |field| text(agent, field).to_owned();
         let can: Vec<&str> = items(agent, "capabilities").iter().filter_map(Value::as_str).collect();
         let seen = when(agent, "last_heartbeat");
-        table.row([word("agent_id"), word("agent_type"), word("status"), seen, word("current_task"), can.join(" ")]);
+        table.row([word("agent_id"), word("agent_type"), word("status"), seen, can.join(" "), word("current_task")]);
     }
-    table.keep_whole(&[0])
+    table
 }

@@ -71,7 +71,7 @@ pub fn table(entries: &[Value]) -> Table {
         let asked = in_short(&entry["parameters"]);
         table.row([when(entry, "created_at"), word("agent_id"), word("operation"), outcome, asked]);
     }
-    table.keep_whole(&[0, 2])
+    table
 }
 
 /// What was asked, as `field=value`, each cut to what can be taken in at a glance.

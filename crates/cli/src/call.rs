@@ -63,7 +63,8 @@ fn request(text: &str) -> anyhow::Result<Value> {
 fn list(globals: &Globals) -> anyhow::Result<Exit> {
     let entries = registry::operations();
     if globals.json {
-        let all: Vec<Value> = entries.iter().map(|entry| json!({"name": entry.name, "summary": entry.summary})).collect();
+        let all: Vec<Value> =
+            entries.iter().map(|entry| json!({"name": entry.name, "summary": entry.summary})).collect();
         output::json(&Value::Array(all))?;
         return Ok(Exit::Done);
     }
@@ -71,6 +72,6 @@ fn list(globals: &Globals) -> anyhow::Result<Exit> {
     for entry in entries {
         table.row([entry.name.to_owned(), entry.summary.to_owned()]);
     }
-    table.keep_whole(&[0]).write()?;
+    table.write()?;
     Ok(Exit::Done)
 }

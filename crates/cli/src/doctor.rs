@@ -190,7 +190,9 @@ fn durability(path: &Path) -> Finding {
     let mut head = [0; 20];
     let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
     match (read, &head[18..]) {
-        (Ok(()), [2, 2]) => Finding::ok("durability", "write-ahead log; every commit is synced to disk (synchronous=full)"),
+        (Ok(()), [2, 2]) => {
+            Finding::ok("durability", "write-ahead log; every commit is synced to disk (synchronous=full)")
+        }
         (Ok(()), _) => Finding::warn(
             "durability",
             "the database is not in write-ahead mode, so readers and writers wait for each other",
@@ -253,7 +255,8 @@ async fn initialize(globals: &Globals) -> Result<String, String> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| format!("cannot start it: {e}"))?;
-    let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err("it has no standard streams".into());
     };

@@ -102,7 +102,7 @@ async fn list(desk: &Desk) -> anyhow::Result<Exit> {
                 key.expires_at.map_or_else(|| "never".into(), |end| time::relative(end, now)),
             ]);
         }
-        Ok(table.keep_whole(&[0]).write()?)
+        Ok(table.write()?)
     })
 }
 

@@ -95,14 +95,15 @@ fn blocked(answer: &Value) -> anyhow::Result<()> {
             output::tell(hint);
         }
         ("locked_by_other", conflicts) => {
-            output::complain(format_args!("{} others are in the way:", conflicts.len()));
+            output::complain(format_args!("{} locks of others are in the way:", conflicts.len()));
             let mut table = Table::new(Stream::Err, &["PATH", "AGENT", "MODE", "ENDS", "REASON"]);
             for conflict in conflicts {
-                let ends = if conflict["waiting"] == true { "waits for it".into() } else { when(conflict, "expires_at") };
+                let ends =
+                    if conflict["waiting"] == true { "waits for it".into() } else { when(conflict, "expires_at") };
                 let word = |field| text(conflict, field).to_owned();
                 table.row([word("file_path"), word("locked_by"), word("mode"), ends, word("reason")]);
             }
-            table.keep_whole(&[0]).write()?;
+            table.write()?;
             output::tell(hint);
         }
         _ => output::complain(text(answer, "message")),
@@ -166,5 +167,5 @@ pub fn table(locks: &[Value]) -> Table {
         let word = |field| text(lock, field).to_owned();
         table.row([word("file_path"), word("locked_by"), word("mode"), when(lock, "expires_at"), word("reason")]);
     }
-    table.keep_whole(&[0])
+    table
 }

@@ -1,9 +1,9 @@
 //! What people see: tables and sentences on a terminal, plain lines in a pipe, or one JSON value.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Width, presets};
 use serde_json::Value;
 
 /// Where something is written.
@@ -89,16 +89,21 @@ fn visible(c: char) -> char {
     if c.is_control() || is_direction { '\u{fffd}' } else { c }
 }
 
-/// Rows under a header, as wide as the terminal allows and no wider than they need.
+/// Rows whose last column is the one to give way where a terminal is too narrow: the others are there to be copied.
 pub struct Table {
     rows: comfy_table::Table,
     stream: Stream,
+    /// The last column goes on in further lines; else it is cut.
+    wraps: bool,
 }
 
+/// The last column gets as many characters even where that makes a line longer than the terminal is wide.
+const LEAST: u16 = 20;
+
 impl Table {
-    /// With these columns.
+    /// Each row on one line, under these names of columns.
     pub fn new(stream: Stream, columns: &[&str]) -> Self {
-        let mut table = Self::headless(stream);
+        let mut table = Self { wraps: false, ..Self::headless(stream) };
         let is_styled = stream.is_styled();
         table.rows.set_header(columns.iter().map(|name| {
             let cell = Cell::new(name);
@@ -107,57 +112,60 @@ impl Table {
         table
     }
 
-    /// Without a header: names and values.
+    /// Names and values.
     pub fn headless(stream: Stream) -> Self {
         let mut rows = comfy_table::Table::new();
-        rows.load_style(presets::NOTHING);
-        if stream == Stream::Err {
-            rows.use_stderr();
-        }
-        if stream.is_terminal() {
-            rows.set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        if stream.is_styled() {
-            rows.enforce_styling();
-        }
-        Self { rows, stream }
+        rows.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        match (stream.is_styled(), stream) {
+            (false, _) => rows.force_no_tty(),
+            (true, Stream::Err) => rows.use_stderr(),
+            (true, Stream::Out) => &mut rows,
+        };
+        Self { rows, stream, wraps: true }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.add_row(cells.into_iter().map(|text| Cell::new(printable(&text))));
-    }
-
-    /// The columns in these places are never wrapped or cut: what is to be copied from them would be useless.
-    pub fn keep_whole(mut self, columns: &[usize]) -> Self {
-        for &at in columns {
-            if let Some(column) = self.rows.column_mut(at) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
+        let mut row: Row = cells.into_iter().map(|text| Cell::new(printable(&text))).collect::<Vec<_>>().into();
+        if !self.wraps {
+            row.max_height(1);
         }
-        self
+        self.rows.add_row(row);
     }
 
     /// Writes it.
-    pub fn write(&self) -> io::Result<()> {
+    pub fn write(mut self) -> io::Result<()> {
         match self.stream {
-            Stream::Out => print(self),
+            Stream::Out => print(self.lay_out(terminal_width(self.stream))),
             Stream::Err => {
-                tell(self);
+                tell(self.lay_out(terminal_width(self.stream)));
                 Ok(())
             }
         }
     }
+
+    fn lay_out(&mut self, width: Option<u16>) -> String {
+        const GAP: u16 = 2;
+        let widths = self.rows.column_max_content_widths();
+        let last = widths.len().saturating_sub(1);
+        let taken: u16 = widths.iter().take(last).fold(0, |sum, width| sum.saturating_add(width + GAP));
+        for (at, column) in self.rows.column_iter_mut().enumerate() {
+            column.set_padding((0, if at == last { 0 } else { GAP }));
+            if let Some(width) = width.filter(|_| at == last) {
+                let left = width.saturating_sub(taken).max(LEAST);
+                column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(left)));
+            }
+        }
+        self.rows.trim_fmt()
+    }
 }
 
-impl Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = self.rows.clone();
-        for column in rows.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        f.write_str(&rows.trim_fmt())
+fn terminal_width(stream: Stream) -> Option<u16> {
+    let mut asked = comfy_table::Table::new();
+    if stream == Stream::Err {
+        asked.use_stderr();
     }
+    asked.width()
 }
 
 #[cfg(test)]
@@ -174,8 +182,25 @@ mod tests {
     fn a_pipe_gets_whole_lines() {
         let mut table = Table::new(Stream::Out, &["ID", "WHAT"]);
         table.row(["1".into(), "x ".repeat(200)]);
-        let text = table.to_string();
+        let text = table.lay_out(None);
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with("ID  WHAT\n1   x x"), "{text}");
+        assert!(text.lines().all(|line| line.len() < 404), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_what_comes_last() {
+        let mut table = Table::new(Stream::Out, &["ID", "WHAT"]);
+        table.row(["0123456789".into(), "x ".repeat(200)]);
+        let text = table.lay_out(Some(40));
+        assert_eq!(text.lines().last(), Some("0123456789  x x x x x x x x x x x x x x\u{2026}"));
+
+        let mut facts = Table::headless(Stream::Out);
+        facts.row(["what".into(), "word ".repeat(10)]);
+        let text = facts.lay_out(Some(26));
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            ["what  word word word word", "      word word word word", "      word word"]
+        );
     }
 }

@@ -61,7 +61,9 @@ fn cannot_listen(host: &str, port: u16, error: &io::Error) -> Trouble {
     let next = if port == u16::MAX { 8081 } else { port + 1 };
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("port {port} on {host} is taken by another program; choose another, such as --port {next}, or 0 for a free one")
+            format!(
+                "port {port} on {host} is taken by another program; choose another, such as --port {next}, or 0 for a free one"
+            )
         }
         io::ErrorKind::PermissionDenied => {
             format!("you may not listen on port {port}; choose one from 1024 up, such as --port 8081")
@@ -111,7 +113,9 @@ async fn announce(coordinator: &Coordinator, address: SocketAddr, globals: &Glob
     let project = coordinator.default_project();
     let url = format!("http://{}", reachable(address));
     if globals.json {
-        return Ok(output::json(&json!({"address": url, "database": database, "project": project, "version": VERSION}))?);
+        return Ok(output::json(
+            &json!({"address": url, "database": database, "project": project, "version": VERSION}),
+        )?);
     }
     let program = Program::new(globals.to_find_the_same());
     output::heading(&format!("Agent Coordinator {VERSION} listens on {url}"))?;

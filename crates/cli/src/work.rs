@@ -141,7 +141,9 @@ pub async fn run(desk: &Desk, work: Work) -> anyhow::Result<Exit> {
             });
             end(desk, "complete_work", request).await
         }
-        Work::Cancel { task_id, reason } => end(desk, "cancel_task", json!({"task_id": task_id, "reason": reason})).await,
+        Work::Cancel { task_id, reason } => {
+            end(desk, "cancel_task", json!({"task_id": task_id, "reason": reason})).await
+        }
     }
 }
 
@@ -176,14 +178,14 @@ async fn list(desk: &Desk, list: List) -> anyhow::Result<Exit> {
             output::print("No tasks.")?;
             return Ok(());
         }
-        let mut table = Table::new(Stream::Out, &["ID", "STATUS", "TYPE", "P", "AGE", "AGENT", "DESCRIPTION"]);
+        let mut table = Table::new(Stream::Out, &["ID", "STATUS", "TYPE", "P", "AGENT", "SUBMITTED", "DESCRIPTION"]);
         for task in tasks {
             let word = |field| shown(task, field);
             let age = when(task, "created_at");
-            let row = [word("task_id"), status_of(task), word("task_type"), word("priority"), age, word("claimed_by")];
+            let row = [word("task_id"), status_of(task), word("task_type"), word("priority"), word("claimed_by"), age];
             table.row(row.into_iter().chain([word("description")]));
         }
-        table.keep_whole(&[0, 1, 2, 3]).write()?;
+        table.write()?;
         if some(answer, "next_cursor").is_some() {
             output::tell(format_args!("There are more than {}: see --limit (up to 200).", list.limit));
         }
@@ -218,7 +220,10 @@ async fn show(desk: &Desk, task_id: &str) -> anyhow::Result<Exit> {
             ("priority", word("priority")),
             ("attempts", attempts),
             ("submitted", joined(&[&when(task, "created_at"), "by", &word("created_by")])),
-            ("claimed", some(task, "claimed_by").map_or_else(String::new, |by| joined(&[&when(task, "claimed_at"), "by", by]))),
+            (
+                "claimed",
+                some(task, "claimed_by").map_or_else(String::new, |by| joined(&[&when(task, "claimed_at"), "by", by])),
+            ),
             ("claim lapses", when(task, "lease_expires_at")),
             ("ended", when(task, "completed_at")),
             ("not before", when(task, "not_before")),
@@ -246,7 +251,7 @@ fn facts_table<const N: usize>(facts: [(&str, String); N]) -> Table {
     for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
         table.row([name.to_owned(), value]);
     }
-    table.keep_whole(&[0])
+    table
 }
 
 async fn claim(desk: &Desk, types: Vec<String>) -> anyhow::Result<Exit> {
@@ -254,7 +259,9 @@ async fn claim(desk: &Desk, types: Vec<String>) -> anyhow::Result<Exit> {
     let answer = desk.ask("get_work", json!({"task_types": types})).await?;
     desk.answer(&answer, |answer| {
         if answer["success"] != true {
-            output::complain("no task is ready to be claimed; `coordinator work list --status pending` shows what waits");
+            output::complain(
+                "no task is ready to be claimed; `coordinator work list --status pending` shows what waits",
+            );
             return Ok(());
         }
         let word = |field| shown(answer, field);
@@ -268,7 +275,10 @@ async fn claim(desk: &Desk, types: Vec<String>) -> anyhow::Result<Exit> {
             ("last error", word("last_error")),
             ("feature", word("feature_id")),
             ("deadline", when(answer, "deadline")),
-            ("claim lapses", format!("{} unless `coordinator call heartbeat` renews it", when(answer, "lease_expires_at"))),
+            (
+                "claim lapses",
+                format!("{} unless `coordinator call heartbeat` renews it", when(answer, "lease_expires_at")),
+            ),
         ];
         facts_table(facts).write()?;
         Ok(())

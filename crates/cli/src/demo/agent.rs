@@ -138,11 +138,20 @@ impl Agent {
     async fn work_on(&self, task: &Task) -> Result<()> {
         match self.perform(task).await {
             Err(error) if error.is::<SessionLost>() => {
+                self.abandon(&task.work).await?;
                 tell(Report::Abandoned { task: task.work.name.clone() })?;
                 self.register().await
             }
             done => done,
         }
+    }
+
+    /// Throws away what was done of a task, and its branch if there is one yet.
+    async fn abandon(&self, work: &Work) -> Result<()> {
+        self.here.git(&["checkout", "--quiet", "--force", "--detach", "main"]).await?;
+        let branch = format!("refs/heads/{}", self.branch(work));
+        self.here.git(&["update-ref", "-d", &branch]).await?;
+        Ok(())
     }
 
     async fn register(&self) -> Result<()> {

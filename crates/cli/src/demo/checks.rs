@@ -46,15 +46,13 @@ pub async fn all(story: &Story, coordinator: &Coordinator, main: &WorkTree) -> R
     let mut tree = BTreeMap::new();
     for path in main.git(&["ls-tree", "-r", "--name-only", "main"]).await?.lines() {
         let text = main.git(&["show", &format!("main:{path}")]).await?;
-        // Without its end a file of three lines and an empty one looks like one of three.
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort();
         tree.insert(path.to_owned(), lines);
     }
     let mut stray: Vec<String> =
         main.git(&["rev-list", "--all", "--not", "main"]).await?.lines().map(str::to_owned).collect();
-    let on_main: BTreeSet<String> =
-        main.git(&["rev-list", "main"]).await?.lines().map(str::to_owned).collect();
+    let on_main: BTreeSet<String> = main.git(&["rev-list", "main"]).await?.lines().map(str::to_owned).collect();
     stray.extend(story.commits.iter().filter(|commit| !on_main.contains(*commit)).cloned());
     let facts = Facts {
         story,
@@ -118,7 +116,8 @@ impl Facts<'_> {
                 }
             }
         }
-        let good = format!("{} claims, each after the completion of what it needs ({dependencies} times)", claims.len());
+        let good =
+            format!("{} claims, each after the completion of what it needs ({dependencies} times)", claims.len());
         verdict("No task was begun before what it depends on", wrong, good)
     }
 
@@ -131,18 +130,25 @@ impl Facts<'_> {
     }
 
     fn never_two_editors(&self) -> Check {
-        let edits = &self.story.edits;
+        let (discarded, edits): (Vec<&EditSpan>, Vec<&EditSpan>) =
+            self.story.edits.iter().partition(|edit| edit.discarded);
         let mut wrong = vec![];
         for (at, edit) in edits.iter().enumerate() {
-            let meets = |other: &&EditSpan| other.path == edit.path && other.agent != edit.agent && overlap(edit, other);
+            let meets =
+                |other: &&&EditSpan| other.path == edit.path && other.agent != edit.agent && overlap(edit, other);
             for other in edits[..at].iter().filter(meets) {
                 wrong.push(format!("{} and {} edited {} at once", edit.agent, other.agent, edit.path));
             }
         }
         let agents = |path: &str| edits.iter().filter(|e| e.path == path).map(|e| &e.agent).collect::<BTreeSet<_>>();
         let most = edits.iter().max_by_key(|edit| agents(&edit.path).len());
-        let most = most.map_or_else(String::new, |e| format!("; {} agents took turns in {}", agents(&e.path).len(), e.path));
-        let good = format!("{} edits by the agents' own clocks{most}", edits.len());
+        let most =
+            most.map_or_else(String::new, |e| format!("; {} agents took turns in {}", agents(&e.path).len(), e.path));
+        let thrown_away = match discarded.len() {
+            0 => String::new(),
+            some => format!("; {some} more were thrown away by an agent that was too slow and lost its session"),
+        };
+        let good = format!("{} edits by the agents' own clocks{most}{thrown_away}", edits.len());
         verdict("No file was ever edited by two agents at once", wrong, good)
     }
 
@@ -228,7 +234,8 @@ impl Facts<'_> {
         };
         let most = self.tree.keys().max_by_key(|path| turns(path));
         let most = most.map_or_else(String::new, |path| format!("; {path} alone by {} tasks", turns(path)));
-        let good = format!("{} files, {lines} lines on main, each line there as often as written{most}", self.tree.len());
+        let good =
+            format!("{} files, {lines} lines on main, each line there as often as written{most}", self.tree.len());
         verdict("No edit was lost, none done twice", wrong, good)
     }
 
@@ -293,7 +300,11 @@ impl Facts<'_> {
                 ending => wrong.push(format!("{} ended with {}", agent.name, ending.unwrap_or("nothing"))),
             }
         }
-        verdict("Nothing is left behind", wrong, format!("no lock, no waiter, no claim; {ended} agents ended by themselves"))
+        verdict(
+            "Nothing is left behind",
+            wrong,
+            format!("no lock, no waiter, no claim; {ended} agents ended by themselves"),
+        )
     }
 }
 

@@ -140,8 +140,18 @@ pub fn settings() -> [(&'static str, String); 4] {
 
 /// Takes the user's own settings away: the demo has its own database.
 fn without_settings(command: &mut Command) {
-    const PREFIXES: &[&str] =
-        &["AGENT_", "API_", "COORDINATION_", "COORDINATOR_", "DB_", "GIT_", "POLICY_", "POSTGRES_", "SESSION_", "SUPABASE_"];
+    const PREFIXES: &[&str] = &[
+        "AGENT_",
+        "API_",
+        "COORDINATION_",
+        "COORDINATOR_",
+        "DB_",
+        "GIT_",
+        "POLICY_",
+        "POSTGRES_",
+        "SESSION_",
+        "SUPABASE_",
+    ];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {

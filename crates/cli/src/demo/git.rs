@@ -49,8 +49,10 @@ impl WorkTree {
             .kill_on_drop(true);
         let output = command.output().await.context("the demo needs the git program")?;
         if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            bail!("git {} in {}: {}", arguments.join(" "), self.path.display(), why.trim());
+            // Of a conflict git tells on standard output.
+            let why = [output.stderr, output.stdout].concat();
+            let why = String::from_utf8_lossy(&why).trim().to_owned();
+            bail!("git {} in {}: {why}", arguments.join(" "), self.path.display());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
     }
@@ -92,8 +94,13 @@ pub async fn create(path: &Path) -> Result<WorkTree> {
     main.git(&["init", "--quiet", "--template="]).await?;
     main.git(&["symbolic-ref", "HEAD", "refs/heads/main"]).await?;
     // Whoever keeps the repository may run git in it with a configuration of their own.
-    for setting in ["core.hooksPath=/dev/null", "core.autocrlf=false", "commit.gpgSign=false", "gc.auto=0", "maintenance.auto=false"]
-    {
+    for setting in [
+        "core.hooksPath=/dev/null",
+        "core.autocrlf=false",
+        "commit.gpgSign=false",
+        "gc.auto=0",
+        "maintenance.auto=false",
+    ] {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         main.git(&["config", name, value]).await?;
     }

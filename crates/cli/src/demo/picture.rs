@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use model::audit::{AuditEntry, SYSTEM_AGENT};
+use model::key::LockKey;
 use model::work::{Task, TaskStatus};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -102,8 +103,7 @@ fn headline_of(story: &Story) -> Line<'static> {
 }
 
 fn panel(frame: &mut Frame, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {
-    let block =
-        Block::bordered().border_type(BorderType::Rounded).border_style(DIM).title(format!(" {title} ").bold());
+    let block = Block::bordered().border_type(BorderType::Rounded).border_style(DIM).title(format!(" {title} ").bold());
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
@@ -149,12 +149,13 @@ fn doing_words(story: &Story, agent: &Character) -> Vec<Span<'static>> {
         Some(Report::Idle) => vec![Span::styled("finds nothing to claim", DIM)],
         Some(Report::Waits { key, held_by }) => {
             // The one who held it may have passed it on to another waiter.
-            let holder = story.now.locks.iter().find(|lock| lock.key.as_str() == key).map(|lock| lock.agent_id.to_string());
+            let holder =
+                story.now.locks.iter().find(|lock| lock.key.as_str() == key).map(|lock| lock.agent_id.to_string());
             let holder = holder.unwrap_or_else(|| held_by.clone());
             vec![
-                "waits for ".fg(Color::Yellow),
-                Span::raw(key.clone()),
-                " held by ".fg(Color::Yellow),
+                Span::raw("waits for "),
+                key.clone().bold(),
+                Span::raw(" held by "),
                 Span::styled(holder.clone(), name_style(story, &holder)),
                 Span::styled(format!("  {since:.1} s"), DIM),
             ]
@@ -237,24 +238,34 @@ fn task_line(story: &Story, task: &Task) -> Line<'static> {
     }
 }
 
-/// Each lock with its holder, its token, and who waits for it.
+/// Each lock with its holder, its token, and who waits for it; and what is free but not fetched yet by who is next.
 fn lock_lines(story: &Story) -> Vec<Line<'static>> {
-    let line = |lock: &model::locks::Lock| {
+    let (locks, waiters) = (&story.now.locks, &story.now.waiters);
+    let held = locks.iter().map(|lock| {
         let holder = lock.agent_id.to_string();
-        let mut spans = vec![
-            Span::raw(format!(" {:<18} ", lock.key.as_str())),
-            Span::styled(format!("{holder:<5}"), name_style(story, &holder)),
-            Span::styled(format!("#{:<4}", lock.fencing_token), DIM),
-        ];
-        let waits = story.now.waiters.iter().filter(|waiter| waiter.keys.iter().any(|key| key.overlaps(&lock.key)));
-        for (at, waiter) in waits.enumerate() {
-            let name = waiter.agent_id.to_string();
-            spans.push(Span::styled(if at == 0 { "◂ " } else { " " }, DIM));
-            spans.push(Span::styled(name.clone(), name_style(story, &name)));
-        }
-        Line::from(spans)
-    };
-    story.now.locks.iter().map(line).collect()
+        let style = name_style(story, &holder);
+        let token = format!("#{:<4}", lock.fencing_token);
+        lock_line(story, &lock.key, [Span::styled(format!("{holder:<5}"), style), Span::styled(token, DIM)])
+    });
+    let is_held = |key: &LockKey| locks.iter().any(|lock| lock.key.overlaps(key));
+    let mut free: Vec<&LockKey> = waiters.iter().flat_map(|waiter| &waiter.keys).filter(|key| !is_held(key)).collect();
+    free.sort();
+    free.dedup();
+    let free =
+        free.into_iter().map(|key| lock_line(story, key, [Span::styled(format!("{:<10}", "free"), DIM), "".into()]));
+    held.chain(free).collect()
+}
+
+fn lock_line(story: &Story, key: &LockKey, holder: [Span<'static>; 2]) -> Line<'static> {
+    let mut spans = vec![Span::raw(format!(" {:<18} ", key.as_str()))];
+    spans.extend(holder);
+    let waits = story.now.waiters.iter().filter(|waiter| waiter.keys.iter().any(|other| other.overlaps(key)));
+    for (at, waiter) in waits.enumerate() {
+        let name = waiter.agent_id.to_string();
+        spans.push(Span::styled(if at == 0 { "◂ " } else { " " }, DIM));
+        spans.push(Span::styled(name.clone(), name_style(story, &name)));
+    }
+    Line::from(spans)
 }
 
 /// The last merges into main, newest first.
@@ -272,7 +283,8 @@ fn merge_lines(story: &Story, room: usize) -> Vec<Line<'static>> {
 
 /// The trail's last rows, without signs of life and vain questions.
 fn trail_lines(story: &Story, room: usize) -> Vec<Line<'static>> {
-    let worth_telling = |row: &&AuditEntry| row.operation != "heartbeat" && (row.operation != "get_work" || row.success);
+    let worth_telling =
+        |row: &&AuditEntry| row.operation != "heartbeat" && (row.operation != "get_work" || row.success);
     let mut rows: Vec<&AuditEntry> = story.now.trail.iter().rev().filter(worth_telling).take(room).collect();
     rows.reverse();
     rows.into_iter().map(|row| trail_line(story, row)).collect()

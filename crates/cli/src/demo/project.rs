@@ -64,7 +64,9 @@ pub fn works() -> Vec<Work> {
         work("search", &["products"], "find a product by its name", SEARCH).logged().told(),
         work("cart", &["users", "products"], "what a user means to buy", CART).logged().fatal(),
         work("auth", &["users"], "passwords", AUTH).also("shop/users.py", USERS_AUTH).logged(),
-        work("stock", &["products"], "how much of it is there", STOCK).also("shop/products.py", PRODUCTS_STOCK).logged(),
+        work("stock", &["products"], "how much of it is there", STOCK)
+            .also("shop/products.py", PRODUCTS_STOCK)
+            .logged(),
         work("reviews", &["users", "products"], "what users think of it", REVIEWS)
             .also("shop/products.py", PRODUCTS_REVIEWS)
             .logged(),

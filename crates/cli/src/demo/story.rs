@@ -32,7 +32,7 @@ pub struct Story {
     pub waits: Vec<Wait>,
     /// Edits of files.
     pub edits: Vec<EditSpan>,
-    /// Commits that the agents made.
+    /// Commits that the agents made and merged, and the merges.
     pub commits: Vec<String>,
     /// Merges into main.
     pub merges: Vec<Merged>,
@@ -56,6 +56,10 @@ pub struct Character {
     pub ending: Option<String>,
     /// How many tasks it completed.
     pub completed: usize,
+    /// Its commit, until it is merged.
+    commit: Option<String>,
+    /// How many edits there were in all when it claimed its task.
+    edits_before: usize,
 }
 
 /// The coordinator's records at an instant.
@@ -97,6 +101,8 @@ pub struct EditSpan {
     pub from: Timestamp,
     /// Until when; the killed agent's last one ends with its life.
     pub until: Option<Timestamp>,
+    /// Was it thrown away, because the agent was too slow and lost its session?
+    pub discarded: bool,
 }
 
 /// One merge into main.
@@ -148,6 +154,8 @@ impl Story {
             task: None,
             ending: None,
             completed: 0,
+            commit: None,
+            edits_before: 0,
         };
         Self {
             started: now,
@@ -171,13 +179,17 @@ impl Story {
         let (agent, at) = (character.name.clone(), line.at);
         match &line.report {
             Report::Answered(answer) => return self.answers.push((agent, answer.clone())),
-            Report::Committed { commit } => self.commits.push(commit.clone()),
+            Report::Committed { commit } => character.commit = Some(commit.clone()),
             Report::Merged { commit } => {
+                self.commits.extend(character.commit.take());
                 self.commits.push(commit.clone());
                 let task = character.task.clone().unwrap_or_default();
                 return self.merges.push(Merged { agent, task, commit: commit.clone(), at });
             }
-            Report::Claimed { task, .. } => character.task = Some(task.clone()),
+            Report::Claimed { task, .. } => {
+                character.task = Some(task.clone());
+                character.edits_before = self.edits.len();
+            }
             Report::Waits { key, held_by } => {
                 let (key, held_by) = (key.clone(), held_by.clone());
                 self.waits.push(Wait { agent, key, held_by, from: at, until: None });
@@ -188,10 +200,11 @@ impl Story {
                 }
             }
             Report::Edits { path, written: 0, .. } => {
-                self.edits.push(EditSpan { agent, path: path.clone(), from: at, until: None });
+                self.edits.push(EditSpan { agent, path: path.clone(), from: at, until: None, discarded: false });
             }
-            Report::Edited { .. } => {
-                if let Some(edit) = self.edits.iter_mut().rfind(|edit| edit.agent == agent) {
+            Report::Edited { path } => {
+                let is_it = |edit: &&mut EditSpan| edit.agent == agent && edit.path == *path && edit.until.is_none();
+                if let Some(edit) = self.edits.iter_mut().rfind(is_it) {
                     edit.until = Some(at);
                 }
             }
@@ -200,10 +213,11 @@ impl Story {
                 character.completed += 1;
             }
             Report::Abandoned { .. } => {
-                character.task = None;
+                (character.task, character.commit) = (None, None);
                 self.waits.retain(|wait| wait.agent != agent || wait.until.is_some());
-                if let Some(edit) = self.edits.iter_mut().rfind(|edit| edit.agent == agent && edit.until.is_none()) {
-                    edit.until = Some(at);
+                for edit in self.edits.iter_mut().skip(character.edits_before).filter(|edit| edit.agent == agent) {
+                    edit.discarded = true;
+                    edit.until.get_or_insert(at);
                 }
             }
             Report::Idle | Report::Edits { .. } | Report::HalfWay { .. } | Report::Merges => {}

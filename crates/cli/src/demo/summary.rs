@@ -74,20 +74,15 @@ impl Summary {
     pub fn print(&self) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let paint = Paint(out.is_terminal());
-        let width = ratatui::crossterm::terminal::size().map_or(WIDTH, |(columns, _)| usize::from(columns)).clamp(40, 120);
+        let width =
+            ratatui::crossterm::terminal::size().map_or(WIDTH, |(columns, _)| usize::from(columns)).clamp(40, 120);
         let agents: Vec<String> = self
             .agents
             .iter()
             .map(|agent| format!("{} {}{}", agent.name, agent.completed, if agent.killed { " (killed)" } else { "" }))
             .collect();
         writeln!(out, "{}", paint.bold("What was checked"))?;
-        writeln!(
-            out,
-            "{} tasks in {:.1} s; completed by {}\n",
-            self.tasks,
-            self.elapsed_seconds,
-            agents.join(", ")
-        )?;
+        writeln!(out, "{} tasks in {:.1} s; completed by {}\n", self.tasks, self.elapsed_seconds, agents.join(", "))?;
         for check in &self.checks {
             let mark = if check.passed { paint.good("✔") } else { paint.bad("✘") };
             writeln!(out, "{mark} {}", paint.bold(check.name))?;

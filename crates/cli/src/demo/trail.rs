@@ -110,7 +110,9 @@ impl Trail {
                     }
                     for grant in grants {
                         let taken = held.iter().find(|other| {
-                            other.agent != row.agent_id && !other.mode.agrees_with(mode) && other.key.overlaps(&grant.key)
+                            other.agent != row.agent_id
+                                && !other.mode.agrees_with(mode)
+                                && other.key.overlaps(&grant.key)
                         });
                         if let Some(other) = taken {
                             replay.violations.push(format!(
@@ -129,7 +131,8 @@ impl Trail {
                     held.retain(|lock| lock.agent != row.agent_id || !released.contains(&lock.key));
                 }
                 ("expire_lock", _) => held.retain(|lock| {
-                    row.parameters["agent_id"] != lock.agent.as_str() || row.parameters["file_path"] != lock.key.as_str()
+                    row.parameters["agent_id"] != lock.agent.as_str()
+                        || row.parameters["file_path"] != lock.key.as_str()
                 }),
                 ("disconnect_session", _) => {
                     let session = row.parameters["session_id"].as_str();
@@ -192,4 +195,71 @@ fn answer(row: &AuditEntry) -> Answer {
         _ => row.result["fencing_token"].as_i64(),
     };
     Answer { operation: row.operation.clone(), success: row.success, token }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn row(seq: i64, agent: &str, operation: &str, parameters: Value, result: Value) -> AuditEntry {
+        AuditEntry {
+            seq,
+            id: Uuid::nil(),
+            agent_id: agent.into(),
+            agent_type: "demo_agent".into(),
+            session_id: Some(format!("session of {agent}")),
+            operation: operation.into(),
+            parameters,
+            result,
+            duration_ms: 0,
+            success: true,
+            error_message: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn granted(seq: i64, agent: &str, key: &str) -> AuditEntry {
+        let grant = model::command::Grant {
+            key: LockKey::parse(key).unwrap(),
+            refreshed: false,
+            fencing_token: seq,
+            expires_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let outcome = Outcome::Acquired { grants: vec![grant] };
+        row(seq, agent, "acquire_lock", json!({}), serde_json::to_value(outcome).unwrap())
+    }
+
+    fn ended(seq: i64, agent: &str, locks: u32) -> AuditEntry {
+        let what = json!({"session_id": format!("session of {agent}"), "agent_id": agent, "locks_released": locks});
+        row(seq, SYSTEM_AGENT, "disconnect_session", what, Value::Null)
+    }
+
+    fn violations(rows: Vec<AuditEntry>) -> Vec<String> {
+        Trail { rows }.replay().violations
+    }
+
+    #[test]
+    fn a_lock_that_two_hold_is_noticed_also_when_it_only_overlaps() {
+        let found = violations(vec![granted(1, "ada", "shop/"), granted(2, "ben", "shop/cart.py")]);
+        assert_eq!(found, ["row 2: ben got shop/cart.py while ada held shop"]);
+        assert!(violations(vec![granted(1, "ada", "shop/"), granted(2, "ben", "docs/")]).is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_session_frees_what_it_held_and_no_more() {
+        let freed = vec![granted(1, "ada", "a"), ended(2, "ada", 1), granted(3, "ben", "a")];
+        assert!(violations(freed).is_empty());
+        let of_another = vec![granted(1, "ada", "a"), ended(2, "ben", 0), granted(3, "ben", "a")];
+        assert_eq!(violations(of_another).len(), 1);
+        let miscounted = vec![granted(1, "ada", "a"), ended(2, "ada", 2)];
+        assert_eq!(violations(miscounted), ["row 2: 2 locks released, 1 were held"]);
+    }
+
+    #[test]
+    fn a_token_that_does_not_grow_is_noticed() {
+        let found = violations(vec![granted(5, "ada", "a"), granted(4, "ada", "b")]);
+        assert_eq!(found, ["row 4: token 4 after 5"]);
+    }
 }

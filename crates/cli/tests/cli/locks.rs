@@ -50,7 +50,7 @@ fn several_locks_are_all_or_none() {
     let project = Project::new();
     project.run_as("bob", &["lock", "b.py", "c.py", "--shared"]).ended_with(0);
     let refused = project.run(&["lock", "a.py", "b.py", "c.py"]).ended_with(1);
-    assert!(refused.stderr.contains("2 others are in the way"), "{refused:?}");
+    assert!(refused.stderr.contains("2 locks of others are in the way"), "{refused:?}");
     assert!(!project.run(&["locks"]).ended_with(0).stdout.contains("a.py"));
     assert_eq!(project.run(&["locks", "a.py"]).ended_with(0).stdout, "Nothing of this is locked.\n");
 
@@ -71,9 +71,7 @@ fn whoever_waits_gets_the_lock_when_it_is_released() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    crate::project::until("bob waits", || {
-        project.run(&["status", "--json"]).json()["waiters"][0]["agent_id"] == "bob"
-    });
+    crate::project::until("bob waits", || project.run(&["status", "--json"]).json()["waiters"][0]["agent_id"] == "bob");
     assert!(project.run(&["status"]).ended_with(0).stdout.contains("waiting\n"));
     project.run(&["unlock", "a.py"]).ended_with(0);
     let waited = Ran::from(waiting.wait_with_output().unwrap()).ended_with(0);

@@ -33,8 +33,7 @@ impl Agent {
     fn start(project: &Project, name: &str) -> Self {
         let mut command = project.command(&["mcp"]);
         command.env("AGENT_ID", name).env("AGENT_TYPE", "claude_code_cli");
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, answers) = channel();
@@ -102,8 +101,10 @@ fn two_agents_contend_for_a_file() {
     let mut bob = Agent::connect(&project, "bob");
 
     let listed = ann.request("tools/list", json!({}));
-    let tools: Vec<&str> = listed["result"]["tools"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
-    for tool in ["acquire_lock", "release_lock", "check_locks", "submit_work", "get_work", "complete_work", "get_task"] {
+    let tools: Vec<&str> =
+        listed["result"]["tools"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
+    for tool in ["acquire_lock", "release_lock", "check_locks", "submit_work", "get_work", "complete_work", "get_task"]
+    {
         assert!(tools.contains(&tool), "{tools:?}");
     }
 
@@ -153,7 +154,9 @@ fn nothing_that_is_sent_ends_the_process() {
     let project = Project::new();
     let mut agent = Agent::connect(&project, "ann");
     let call = |id: u64, path: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"acquire_lock","arguments":{{"file_path":{path}}}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"acquire_lock","arguments":{{"file_path":{path}}}}}}}"#
+        )
     };
     agent.send("this is not JSON");
     agent.send("");
@@ -168,7 +171,11 @@ fn nothing_that_is_sent_ends_the_process() {
     for path in ["x".repeat(1024 * 1024), "a\0b".into(), "../a".into(), "/etc/passwd".into()] {
         let answer = agent.call("acquire_lock", json!({"file_path": path}));
         let refusal = &answer["result"]["structuredContent"];
-        assert_eq!((&answer["result"]["isError"], &refusal["error"]), (&json!(true), &json!("invalid_file_path")), "{answer}");
+        assert_eq!(
+            (&answer["result"]["isError"], &refusal["error"]),
+            (&json!(true), &json!("invalid_file_path")),
+            "{answer}"
+        );
         assert!(answer.to_string().len() < 4096, "an answer repeats no novel");
     }
     assert_eq!(agent.ask("check_locks", json!({}))["result"], json!([]));

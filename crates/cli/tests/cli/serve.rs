@@ -102,9 +102,7 @@ fn requests_under_way_are_finished_before_it_stops() {
     let mut stream = TcpStream::connect(&server.address).unwrap();
     let lock = json!({"file_path": "a.py", "agent_id": "bob", "agent_type": "codex_cli", "wait_seconds": 2});
     send(&mut stream, &server.address, "POST", "/locks/acquire", &key, &lock);
-    crate::project::until("bob waits", || {
-        project.run(&["status", "--json"]).json()["waiters"][0]["agent_id"] == "bob"
-    });
+    crate::project::until("bob waits", || project.run(&["status", "--json"]).json()["waiters"][0]["agent_id"] == "bob");
     server.terminate();
     let (status, answer) = read(stream);
     assert_eq!((status, &answer["locked_by"]), (200, &json!("ann")));

@@ -28,7 +28,12 @@ fn many_processes_can_begin_at_once() {
     let start = |number: usize| {
         let path = format!("src/{number}.py");
         let mut command = project.command(&["lock", &path, "common.py", "--shared"]);
-        command.env("AGENT_ID", format!("agent-{number}")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .env("AGENT_ID", format!("agent-{number}"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let children: Vec<_> = (0..10).map(start).collect();
     for child in children {
@@ -42,11 +47,20 @@ fn one_of_many_gets_the_lock() {
     let project = Project::new();
     let start = |number: usize| {
         let mut command = project.command(&["lock", "a.py", "--json"]);
-        command.env("AGENT_ID", format!("agent-{number}")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command
+            .env("AGENT_ID", format!("agent-{number}"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let children: Vec<_> = (0..10).map(start).collect();
     let codes: Vec<i32> = children.into_iter().map(|child| Ran::from(child.wait_with_output().unwrap()).code).collect();
-    assert_eq!((codes.iter().filter(|c| **c == 0).count(), codes.iter().filter(|c| **c == 1).count()), (1, 9), "{codes:?}");
+    assert_eq!(
+        (codes.iter().filter(|c| **c == 0).count(), codes.iter().filter(|c| **c == 1).count()),
+        (1, 9),
+        "{codes:?}"
+    );
 }
 
 #[test]
@@ -97,7 +111,8 @@ fn projects_in_one_database_do_not_see_each_other() {
 #[test]
 fn keys_are_shown_once_and_can_be_revoked() {
     let project = Project::new();
-    let made = project.run(&["keys", "create", "--name", "ci", "--agent-id", "bot", "--expires-in-days", "7"]).ended_with(0);
+    let made =
+        project.run(&["keys", "create", "--name", "ci", "--agent-id", "bot", "--expires-in-days", "7"]).ended_with(0);
     let key = made.stdout.trim();
     assert!(key.starts_with("ack_") && key.len() > 60, "{made:?}");
 
