@@ -1,5 +1,6 @@
 //! The repository's own chores: `cargo xtask --help`.
 
+mod bench;
 mod ci;
 mod faults;
 mod mutants;
@@ -30,6 +31,8 @@ enum Chore {
     FaultsClient(faults::ClientArguments),
     /// How fast the bare engines are on this machine: the floors that our own figures are held against.
     Raw(raw::Arguments),
+    /// How fast we are, as a ratio to the bare engines in the same minute.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Faults(arguments) => faults::run(arguments),
         Chore::FaultsClient(arguments) => faults::run_client(arguments),
         Chore::Raw(arguments) => raw::run(arguments),
+        Chore::Bench(arguments) => bench::run(arguments),
     }
 }
 

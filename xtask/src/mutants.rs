@@ -7,6 +7,7 @@ mod bugs;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
@@ -33,7 +34,8 @@ pub struct Arguments {
 
 /// Tries each bug, and fails if one survives.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let chosen = |bug: &&Bug| arguments.names.is_empty() || arguments.names.iter().any(|n| bug.name.contains(n.as_str()));
+    let chosen =
+        |bug: &&Bug| arguments.names.is_empty() || arguments.names.iter().any(|n| bug.name.contains(n.as_str()));
     let bugs: Vec<&Bug> = BUGS.iter().filter(chosen).collect();
     ensure!(!bugs.is_empty(), "no bug has such a name");
     tools::need_postgres()?;
@@ -141,15 +143,31 @@ impl Bug {
         for edit in self.edits {
             let path = tree.join(edit.file);
             let text = fs::read_to_string(&path).with_context(|| edit.file.to_owned())?;
-            let found = text.matches(edit.from).count();
-            ensure!(found == 1, "{}: found {found} times in {}: {}", self.name, edit.file, edit.from);
-            fs::write(&path, text.replacen(edit.from, edit.to, 1))?;
+            let mut found = places(&text, edit.from);
+            ensure!(found.len() == 1, "{}: {} times in {}: {}", self.name, found.len(), edit.file, edit.from);
+            let mut changed = text.clone();
+            changed.replace_range(found.remove(0), edit.to);
+            fs::write(&path, changed)?;
             originals.push((path, text));
         }
         // Two changes of one file: the first original is the one to go back to.
         originals.reverse();
         Ok(originals)
     }
+}
+
+/// Where the words stand in the text with nothing but white space between them.
+fn places(text: &str, words: &str) -> Vec<Range<usize>> {
+    let mut words = words.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let end = |start: usize| {
+        words.clone().try_fold(start + first.len(), |at, word| {
+            let rest = text[at..].trim_start();
+            let gap = text.len() - at - rest.len();
+            (gap > 0 && rest.starts_with(word)).then_some(at + gap + word.len())
+        })
+    };
+    text.match_indices(first).filter_map(|(start, _)| Some(start..end(start)?)).collect()
 }
 
 #[cfg(test)]
@@ -161,8 +179,16 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for edit in BUGS.iter().flat_map(|bug| bug.edits) {
             let text = fs::read_to_string(root.join(edit.file)).unwrap_or_default();
-            assert_eq!(text.matches(edit.from).count(), 1, "in {}:\n{}", edit.file, edit.from);
+            assert_eq!(places(&text, edit.from).len(), 1, "in {}:\n{}", edit.file, edit.from);
         }
+    }
+
+    #[test]
+    fn words_are_found_over_lines() {
+        assert_eq!(places("a b\n  c, a bc", "a b"), [0..3, 9..12]);
+        assert_eq!(places("a b\n  c, a bc", "b c,"), [2..8]);
+        assert_eq!(places("a b\n  c, a bc", "b c, d"), []);
+        assert_eq!(places("ab", "a b"), []);
     }
 
     #[test]

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use testing::postgres::Cluster;
 
-pub use postgres::floor as postgres_floor;
-pub use sqlite::floor as sqlite_floor;
+pub use postgres::{Floor as PostgresFloor, Form};
+pub use sqlite::Floor as SqliteFloor;
+
+use crate::bench;
 
 /// What `cargo xtask raw` takes.
 #[derive(clap::Args)]
@@ -32,31 +34,39 @@ pub struct Arguments {
     dsn: Option<String>,
 }
 
-/// What an engine does in a second.
-#[derive(Clone, Copy, Debug)]
-pub struct OpsPerSecond {
+/// What an engine is asked to do over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
     /// A lock taken and given back: two commits.
-    pub lock_pairs: f64,
+    LockPair,
     /// A task submitted, claimed and completed: three commits.
-    pub task_cycles: f64,
+    TaskCycle,
 }
 
 /// Prints the figures.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    println!("{:<40} {:>12} {:>13}", "", "lock pairs/s", "task cycles/s");
+    if cfg!(debug_assertions) {
+        return bench::again_optimised();
+    }
+    println!("{:<44} {:>12} {:>13}", "", "lock pairs/s", "task cycles/s");
     for directory in &arguments.directory {
-        let floor = sqlite_floor(directory, arguments.seconds)?;
-        print(&format!("SQLite in {}", directory.display()), floor);
+        let mut floor = SqliteFloor::new(directory)?;
+        print(&format!("SQLite in {}", directory.display()), |work| floor.per_second(work, arguments.seconds))?;
     }
     let cluster = arguments.dsn.is_none().then(Cluster::start).transpose()?;
     let dsn = arguments.dsn.clone().or_else(|| Some(cluster.as_ref()?.dsn("postgres"))).context("a database")?;
+    let floor = PostgresFloor::new(&dsn)?;
     for clients in &arguments.clients {
-        let floor = postgres_floor(&dsn, *clients, arguments.seconds)?;
-        print(&format!("PostgreSQL, {clients} clients"), floor);
+        for (form, in_words) in [(Form::Transaction, "transactions"), (Form::Statement, "single statements")] {
+            let what = format!("PostgreSQL, {clients} clients, {in_words}");
+            print(&what, |work| floor.per_second(work, form, *clients, arguments.seconds))?;
+        }
     }
     Ok(())
 }
 
-fn print(what: &str, floor: OpsPerSecond) {
-    println!("{what:<40} {:>12.0} {:>13.0}", floor.lock_pairs, floor.task_cycles);
+fn print(what: &str, mut per_second: impl FnMut(Work) -> anyhow::Result<f64>) -> anyhow::Result<()> {
+    let (lock_pairs, task_cycles) = (per_second(Work::LockPair)?, per_second(Work::TaskCycle)?);
+    println!("{what:<44} {lock_pairs:>12.0} {task_cycles:>13.0}");
+    Ok(())
 }

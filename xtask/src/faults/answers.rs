@@ -39,7 +39,9 @@ pub fn compare(row: &Row, reply: &Reply) -> Result<(), String> {
             same("task_id", &answer["task_id"], &result["task_id"])?;
             same("repeated", &json!(answer["repeated"] == true), &result["repeated"])
         }
-        "claimed" => ["task_id", "attempt", "fencing_token"].iter().try_for_each(|name| same(name, &answer[name], &result[name])),
+        "claimed" => {
+            ["task_id", "attempt", "fencing_token"].iter().try_for_each(|name| same(name, &answer[name], &result[name]))
+        }
         "no_task" => same("reason", &answer["reason"], &json!(code)),
         "ended" => {
             same("task_id", &answer["task_id"], &result["task_id"])?;

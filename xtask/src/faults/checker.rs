@@ -113,7 +113,13 @@ mod tests {
                 "key": key, "agent_id": agent, "session_id": format!("session of {agent}"), "mode": "exclusive",
                 "reason": marker, "fencing_token": token, "locked_at": self.now + 1000, "expires_at": ends_at,
             }));
-            self.tell(agent, "acquire_lock", json!({"file_path": key, "reason": marker, "ttl_minutes": 1}), result, answer)
+            self.tell(
+                agent,
+                "acquire_lock",
+                json!({"file_path": key, "reason": marker, "ttl_minutes": 1}),
+                result,
+                answer,
+            )
         }
 
         fn release(&mut self, agent: &str, marker: &str, key: &str) -> &mut Self {
@@ -156,7 +162,10 @@ mod tests {
         #[track_caller]
         fn is_caught(&self, kind: Kind) {
             let found = self.verdict();
-            assert!(found.count(kind) > 0 && found.iter().all(|finding| finding.kind == kind), "{kind:?} in {found:#?}");
+            assert!(
+                found.count(kind) > 0 && found.iter().all(|finding| finding.kind == kind),
+                "{kind:?} in {found:#?}"
+            );
         }
 
         #[track_caller]
@@ -257,7 +266,11 @@ mod tests {
     fn a_row_written_twice_is_caught() {
         let mut story = two_agents();
         story.submit("a", "op1x1x2z", "t1");
-        story.left.trail.extend(story.left.trail.last().cloned().map(|row| Row { seq: 4, id: "another".into(), ..row }));
+        story.left.trail.extend(story.left.trail.last().cloned().map(|row| Row {
+            seq: 4,
+            id: "another".into(),
+            ..row
+        }));
         let found = story.verdict();
         assert_eq!(found.count(Kind::Audit), 1, "{found:#?}");
     }

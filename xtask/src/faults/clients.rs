@@ -37,7 +37,8 @@ impl<'a> Clients<'a> {
     /// Starts them.
     pub fn start(plan: Plan<'a>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&plan.histories)?;
-        let mut clients = Self { running: vec![], runs: vec![0; plan.count as usize], plan, killed: 0, crashes: vec![] };
+        let mut clients =
+            Self { running: vec![], runs: vec![0; plan.count as usize], plan, killed: 0, crashes: vec![] };
         for slot in 0..clients.plan.count {
             let client = clients.start_one(slot)?;
             clients.running.push(client);

@@ -20,8 +20,6 @@ pub struct Evidence {
     pub ops: Vec<Op>,
     /// What is in the database.
     pub left: Left,
-    /// For each row of the trail, the request that it is of.
-    pub op_of_row: Vec<Option<usize>>,
     /// For each request, the first row of the trail that is of it.
     pub row_of_op: Vec<Option<usize>>,
     /// The requests that may have stood in a queue.
@@ -33,8 +31,8 @@ pub struct Evidence {
 impl Evidence {
     /// Joins the accounts; tells what is missing or too much.
     pub fn join(ops: Vec<Op>, left: Left, found: &mut Findings) -> Self {
-        let by_marker: HashMap<&str, usize> = ops.iter().enumerate().map(|(at, op)| (op.asked.op.as_str(), at)).collect();
-        let mut op_of_row = vec![None; left.trail.len()];
+        let by_marker: HashMap<&str, usize> =
+            ops.iter().enumerate().map(|(at, op)| (op.asked.op.as_str(), at)).collect();
         let mut row_of_op: Vec<Option<usize>> = vec![None; ops.len()];
         for (at, row) in left.trail.iter().enumerate() {
             let text = row.parameters.to_string();
@@ -43,23 +41,21 @@ impl Evidence {
                 None => found.about(Kind::Audit, row, "nobody asked for it"),
                 Some(marker) => match by_marker.get(marker) {
                     None => found.about(Kind::Audit, row, format!("nobody asked for {marker}")),
-                    Some(op) => {
-                        op_of_row[at] = Some(*op);
-                        match row_of_op[*op] {
-                            Some(first) => {
-                                let text = format!("{marker} is in the trail already, at {}", left.trail[first].seq);
-                                found.about(Kind::Audit, row, text);
-                            }
-                            None => row_of_op[*op] = Some(at),
+                    Some(op) => match row_of_op[*op] {
+                        Some(first) => {
+                            let text = format!("{marker} is in the trail already, at {}", left.trail[first].seq);
+                            found.about(Kind::Audit, row, text);
                         }
-                    }
+                        None => row_of_op[*op] = Some(at),
+                    },
                 },
             }
         }
-        let intervals: Vec<Interval> = ops.iter().zip(&row_of_op).filter_map(|(op, row)| interval(op, &left, *row)).collect();
+        let intervals: Vec<Interval> =
+            ops.iter().zip(&row_of_op).filter_map(|(op, row)| interval(op, &left, *row)).collect();
         let timeline = Timeline::new(&intervals);
         let waits = Waits::of(&ops, &row_of_op, &left);
-        let evidence = Self { ops, left, op_of_row, row_of_op, waits, timeline };
+        let evidence = Self { ops, left, row_of_op, waits, timeline };
         evidence.check_trail(found);
         evidence.check_completeness(found);
         evidence.check_order(found);
@@ -85,7 +81,10 @@ impl Evidence {
             match row {
                 None if op.is_read() || op.answered_at().is_none() => {}
                 None => {
-                    let text = format!("{} ({} by {}) was answered and is not in the trail", asked.op, asked.operation, asked.agent);
+                    let text = format!(
+                        "{} ({} by {}) was answered and is not in the trail",
+                        asked.op, asked.operation, asked.agent
+                    );
                     found.add(Kind::LostWrite, text);
                 }
                 Some(row) => {
@@ -93,7 +92,10 @@ impl Evidence {
                     let is_same = row.agent == asked.agent
                         && row.session.as_deref() == Some(&asked.session)
                         && row.operation == asked.operation
-                        && asked.arguments.as_object().is_none_or(|all| all.iter().all(|(name, value)| row.parameters[name] == *value));
+                        && asked
+                            .arguments
+                            .as_object()
+                            .is_none_or(|all| all.iter().all(|(name, value)| row.parameters[name] == *value));
                     if !is_same {
                         let text = format!("{} asked {} {}", asked.agent, asked.operation, asked.arguments);
                         found.about(Kind::Audit, row, text);
@@ -114,7 +116,8 @@ impl Evidence {
             let Some(row) = row.map(|at| &self.left.trail[at]) else { continue };
             let before = self.timeline.before(op.asked.at);
             if before >= row.seq {
-                let text = format!("it comes before {before}, which was answered before it was asked ({})", op.asked.op);
+                let text =
+                    format!("it comes before {before}, which was answered before it was asked ({})", op.asked.op);
                 found.about(Kind::RealTime, row, text);
             }
         }

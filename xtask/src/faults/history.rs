@@ -152,7 +152,8 @@ impl Histories {
     /// Reads all files of the directory. A line that its writer was killed in is none.
     pub fn read(directory: &Path) -> anyhow::Result<Self> {
         let mut all = Self::default();
-        let files = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+        let files =
+            std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
         for file in files {
             let text = std::fs::read_to_string(&file)?;
             let complete = text.rfind('\n').map_or("", |end| &text[..end]);

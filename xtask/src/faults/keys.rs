@@ -13,19 +13,38 @@ pub const EXACT: &[&str] = &[
     "src/a/m1.rs",
     "src/a/m2.rs",
     "src/a/m3.rs",
+    "src/a/m4.rs",
+    "src/a/m5.rs",
     "src/b/m0.rs",
     "src/b/m1.rs",
     "src/b/m2.rs",
     "src/b/m3.rs",
+    "src/b/m4.rs",
+    "src/b/m5.rs",
     "src/c/m0.rs",
+    "src/c/m1.rs",
+    "src/c/m2.rs",
+    "src/c/m3.rs",
     "src/c/m4.rs",
     "src/c/m5.rs",
+    "src/d/m0.rs",
+    "src/d/m1.rs",
+    "src/d/m2.rs",
+    "src/d/m3.rs",
+    "src/d/m4.rs",
+    "src/d/m5.rs",
+    "src/e/m0.rs",
+    "src/e/m1.rs",
+    "src/e/m2.rs",
+    "src/e/m3.rs",
+    "src/e/m4.rs",
+    "src/e/m5.rs",
     "docs/guide.md",
     "guide.md",
 ];
 
 /// Directories with all below them.
-pub const SUBTREES: &[&str] = &["src/a", "src/b", "src/c", "docs", "src"];
+pub const SUBTREES: &[&str] = &["src/a", "src/b", "src/c", "src/d", "src/e", "docs", "src"];
 
 /// Patterns.
 pub const GLOBS: &[&str] =
@@ -60,7 +79,7 @@ pub fn feature_of(key: &str) -> Option<&str> {
     key.strip_prefix("feature:")?.rsplit_once(':').map(|(feature, _)| feature)
 }
 
-const DIRECTORIES: &[&str] = &["", "src/", "src/a/", "src/b/", "src/c/", "docs/", "elsewhere/"];
+const DIRECTORIES: &[&str] = &["", "src/", "src/a/", "src/b/", "src/c/", "src/d/", "src/e/", "docs/", "elsewhere/"];
 const FILES: &[&str] = &["m0.rs", "m1.rs", "m2.rs", "m3.rs", "m4.rs", "m5.rs", "guide.md", "notes.txt"];
 
 /// What each logical key stands for.

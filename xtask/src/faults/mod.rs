@@ -12,6 +12,7 @@ mod checker;
 mod child;
 mod clients;
 mod clock;
+mod disk;
 mod evidence;
 mod history;
 mod keys;
@@ -29,6 +30,7 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -57,6 +59,9 @@ pub struct Arguments {
     keep: bool,
 }
 
+/// The most violations that are printed; all are in a file.
+const SHOWN: usize = 40;
+
 /// A part of the whole.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
@@ -70,14 +75,32 @@ enum Part {
 
 /// Runs all parts, or one, and fails if anything was found.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut directory = tempfile::Builder::new().prefix("coordinator-faults-").tempdir()?;
+    let interrupted = interruption()?;
+    let failures = run_parts(arguments, directory.path(), &interrupted);
+    let is_good = failures.as_ref().is_ok_and(Vec::is_empty);
+    if arguments.keep || !is_good && !interrupted.load(Ordering::SeqCst) {
+        directory.disable_cleanup(true);
+        println!("\nHistories, trails and logs: {}", directory.path().display());
+    }
+    let failures = failures?;
+    if is_good {
+        println!("\nNothing was found.");
+        return Ok(());
+    }
+    println!();
+    for failure in failures.iter().take(SHOWN) {
+        println!("VIOLATION {failure}");
+    }
+    bail!("{} violations", failures.len())
+}
+
+fn run_parts(arguments: &Arguments, directory: &Path, interrupted: &Arc<AtomicBool>) -> anyhow::Result<Vec<String>> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ clock::monotonic());
     println!("seed {seed}");
-    let mut directory = tempfile::Builder::new().prefix("coordinator-faults-").tempdir()?;
-    let programs = Programs::gather(arguments.coordinator.as_deref(), directory.path())?;
-    let interrupted = interruption()?;
+    let programs = Programs::gather(arguments.coordinator.as_deref(), directory)?;
     let stage = |name: &str| -> anyhow::Result<Stage<'_>> {
-        let directory = directory.path().join(name);
-        std::fs::create_dir(&directory)?;
+        let directory = subdirectory(directory, name)?;
         Ok(Stage { programs: &programs, seconds: arguments.seconds, seed, directory, interrupted: interrupted.clone() })
     };
     let wants = |part| arguments.only.is_none_or(|only| only == part);
@@ -90,39 +113,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ] {
         if wants(part) {
             outcomes.push(work(&stage(name)?).with_context(|| name.to_owned())?);
-            eprintln!();
         }
     }
-    if wants(Part::Succession) {
-        let whole = arguments.seconds >= 60 || arguments.only == Some(Part::Succession);
-        failures.extend(succession::run(&stage("succession")?, whole)?);
-    }
-    let left = programs.end_left_behind(std::time::Duration::ZERO);
-    failures.extend(left.iter().map(|pid| format!("process {pid} stayed behind")));
-
     if !outcomes.is_empty() {
         report::print(&outcomes);
     }
     for outcome in &outcomes {
         failures.extend(outcome.found.iter().map(|finding| format!("{}: {finding}", outcome.engine)));
     }
-    if arguments.keep || !failures.is_empty() {
-        directory.disable_cleanup(true);
-        println!("\nHistories, trails and logs: {}", directory.path().display());
+    if wants(Part::Succession) {
+        let whole = arguments.seconds >= 60 || arguments.only == Some(Part::Succession);
+        failures.extend(succession::run(&stage("succession")?, whole).context("succession")?);
     }
-    verdict(&failures)
-}
-
-fn verdict(failures: &[String]) -> anyhow::Result<()> {
-    if failures.is_empty() {
-        println!("\nNothing was found.");
-        return Ok(());
-    }
-    println!();
-    for failure in failures.iter().take(40) {
-        println!("VIOLATION {failure}");
-    }
-    bail!("{} violations", failures.len())
+    let left = programs.end_left_behind(Duration::from_secs(1));
+    failures.extend(left.iter().map(|pid| format!("process {pid} stayed behind")));
+    Ok(failures)
 }
 
 /// A flag that Ctrl-C and a request to end raise, so that children and files are cleaned up on the way out.

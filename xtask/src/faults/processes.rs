@@ -59,7 +59,8 @@ impl Programs {
     /// The processes that still run this run's `coordinator`, where the system lets us see.
     pub fn left_behind(&self) -> Vec<i32> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return vec![] };
-        let runs_it = |directory: PathBuf| std::fs::read_link(directory.join("exe")).is_ok_and(|exe| exe == self.coordinator);
+        let runs_it =
+            |directory: PathBuf| std::fs::read_link(directory.join("exe")).is_ok_and(|exe| exe == self.coordinator);
         let pids = entries.filter_map(|entry| {
             let entry = entry.ok()?;
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub databases_killed: u64,
     /// The longest time in which nobody got an answer, in milliseconds.
     pub longest_silence: u64,
+    /// The longest time that the disk kept a single write waiting, in milliseconds.
+    pub longest_stall: u64,
     /// How often each operation had each outcome.
     pub happened: BTreeMap<String, u64>,
     /// What is wrong.
@@ -46,7 +48,11 @@ impl Outcome {
         self.rows = evidence.left.trail.len() as u64;
         self.longest_silence = answers.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).max().unwrap_or(0);
         for row in &evidence.left.trail {
-            let kind = row.result["kind"].as_str().unwrap_or("done");
+            let kind = match row.result["kind"].as_str() {
+                Some("acquired") if row.result["grants"][0]["refreshed"] == true => "refreshed",
+                Some("submitted") if row.result["repeated"] == true => "repeated",
+                kind => kind.unwrap_or("done"),
+            };
             let code = row.error.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
             *self.happened.entry(format!("{} {kind}{code}", row.operation)).or_default() += 1;
         }
@@ -58,7 +64,7 @@ impl Outcome {
 /// The columns of the table of runs.
 type Column = (&'static str, fn(&Outcome) -> String);
 
-const COLUMNS: [Column; 18] = [
+const COLUMNS: [Column; 19] = [
     ("engine", |o| o.engine.into()),
     ("clients", |o| o.clients.to_string()),
     ("servers", |o| o.servers.to_string()),
@@ -70,6 +76,7 @@ const COLUMNS: [Column; 18] = [
     ("servers killed", |o| o.servers_killed.to_string()),
     ("databases killed", |o| o.databases_killed.to_string()),
     ("longest silence", |o| format!("{} ms", o.longest_silence)),
+    ("longest wait for disk", |o| format!("{} ms", o.longest_stall)),
     ("double grants", |o| o.found.count(Kind::DoubleGrant).to_string()),
     ("double claims", |o| o.found.count(Kind::DoubleClaim).to_string()),
     ("lost writes", |o| o.found.count(Kind::LostWrite).to_string()),

@@ -13,6 +13,8 @@ use testing::postgres::Cluster;
 use super::checker;
 use super::child::{Launch, Way};
 use super::clients::{Clients, Plan, Tally};
+use super::clock;
+use super::disk::Disk;
 use super::history::Histories;
 use super::model::Leases;
 use super::processes::Programs;
@@ -132,6 +134,7 @@ pub fn postgres(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
     let way = Way::Http { ports: servers.ports().to_vec() };
     let mut clients = Clients::start(stage.plan(HTTP_CLIENTS, way))?;
 
+    let disk = Disk::watch(&stage.directory)?;
     let mut schedule = Schedule::new(stage, true);
     let mut databases_killed = 0;
     let began = Instant::now();
@@ -159,6 +162,7 @@ pub fn postgres(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
         clients: HTTP_CLIENTS.into(),
         servers: SERVERS as u64,
         seconds: began.elapsed().as_secs(),
+        longest_stall: disk.longest_stall(0, clock::monotonic()).as_millis() as u64,
         clients_killed: clients.killed(),
         servers_killed: servers.killed(),
         databases_killed,
@@ -177,6 +181,7 @@ pub fn sqlite(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
     let way = Way::Stdio { launch: stage.stdio(&file, LEASES), killed: true };
     let mut clients = Clients::start(stage.plan(STDIO_CLIENTS, way))?;
 
+    let disk = Disk::watch(&stage.directory)?;
     let mut schedule = Schedule::new(stage, false);
     let began = Instant::now();
     let mut progress = Progress::new("sqlite", stage);
@@ -195,6 +200,7 @@ pub fn sqlite(stage: &Stage<'_>) -> anyhow::Result<Outcome> {
         clients: STDIO_CLIENTS.into(),
         servers: STDIO_CLIENTS.into(),
         seconds: began.elapsed().as_secs(),
+        longest_stall: disk.longest_stall(0, clock::monotonic()).as_millis() as u64,
         clients_killed: clients.killed(),
         ..Outcome::default()
     };

@@ -84,7 +84,8 @@ impl Servers {
                 crashes.push("the keeper of a server hung".into());
             }
             let said = keeper.heard();
-            crashes.extend(said.into_iter().map(|how| format!("a server ended unasked ({how}); it said:\n{}", tail(log))));
+            crashes
+                .extend(said.into_iter().map(|how| format!("a server ended unasked ({how}); it said:\n{}", tail(log))));
         }
         crashes
     }

@@ -69,7 +69,7 @@ impl Left {
         anyhow::ensure!(sound == "ok", "the database file is damaged: {sound}");
         Self::of(|sql| {
             let mut statement = connection.prepare(sql)?;
-            let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+            let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
             let rows = statement.query_map([], |row| {
                 let mut object = Map::new();
                 for (at, name) in names.iter().enumerate() {
@@ -122,7 +122,8 @@ fn of_sqlite(name: &str, value: ValueRef<'_>) -> Value {
 fn of_postgres(mut row: Value) -> Value {
     if let Some(columns) = row.as_object_mut() {
         for (name, value) in columns {
-            let is_instant = name.ends_with("_at") || matches!(name.as_str(), "deadline" | "not_before" | "last_heartbeat");
+            let is_instant =
+                name.ends_with("_at") || matches!(name.as_str(), "deadline" | "not_before" | "last_heartbeat");
             if let (true, Some(micros)) = (is_instant, micros(value)) {
                 *value = json!(micros);
             }

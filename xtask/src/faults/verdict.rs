@@ -50,10 +50,7 @@ impl Findings {
 
     /// Adds one about a row of the trail.
     pub fn about(&mut self, kind: Kind, row: &Row, text: impl fmt::Display) {
-        self.add(
-            kind,
-            format!("row {} ({} by {}): {text}; it says {}", row.seq, row.operation, row.agent, row.result),
-        );
+        self.add(kind, format!("row {} ({} by {}): {text}; it says {}", row.seq, row.operation, row.agent, row.result));
     }
 
     /// How many of a kind.
@@ -67,6 +64,7 @@ impl Findings {
     }
 
     /// Is there none?
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

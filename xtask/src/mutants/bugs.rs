@@ -14,7 +14,7 @@ pub struct Bug {
 pub struct Edit {
     /// The file, from the repository's root.
     pub file: &'static str,
-    /// A text that is in it once.
+    /// A text that is in it once, however its words are spread over lines.
     pub from: &'static str,
     /// What stands there instead.
     pub to: &'static str,
@@ -60,7 +60,11 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "expiry is judged by the client's clock",
         tests: EMBEDDED,
-        edits: &[Edit { file: SQLITE, from: "let now = clock.now();\n        let before", to: "let now = Timestamp::now();\n        let before" }],
+        edits: &[Edit {
+            file: SQLITE,
+            from: "let now = clock.now(); let before",
+            to: "let now = Timestamp::now(); let before",
+        }],
     },
     Bug {
         name: "a lock outlives its expiry by a moment",
@@ -76,8 +80,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE_ROWS,
-            from: "and pattern >= :from and pattern < :to",
-            to: "and pattern >= :from and pattern < :from and :to is not null",
+            from: "and pattern > :from and pattern < :to",
+            to: "and pattern > :from and pattern < :from and :to is not null",
         }],
     },
     Bug {
@@ -85,14 +89,18 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: KEYS,
-            from: "|| self.space.covers_below() && (is_below(&self.pattern, &other.pattern) || is_below(&other.pattern, &self.pattern));",
-            to: ";",
+            from: "|| self.space.covers_below() && (is_below(",
+            to: "|| self.pattern.is_empty() && other.pattern.is_empty() && (is_below(",
         }],
     },
     Bug {
         name: "globs are looked up as if they were paths",
         tests: EMBEDDED,
-        edits: &[Edit { file: SQLITE_ROWS, from: "and space = :space and wild\n", to: "and space = :space and not 1\n" }],
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "and space = :space and wild\"",
+            to: "and space = :space and wild and 0\"",
+        }],
     },
     Bug {
         name: "a shared lock does not keep out an exclusive one",
@@ -106,7 +114,11 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "newcomers overtake those who wait",
         tests: EMBEDDED,
-        edits: &[Edit { file: LOCKS, from: "if !all_held {", to: "if keys.is_empty() {" }],
+        edits: &[Edit {
+            file: LOCKS,
+            from: "if held.iter().any(Option::is_none) { let queue",
+            to: "if keys.is_empty() { let queue",
+        }],
     },
     Bug {
         name: "a dead waiter keeps its place",
@@ -127,8 +139,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: LOCKS,
-            from: "match rows.lock(key, &caller.agent_id)? {\n            Some(lock) => {",
-            to: "match rows.locks_near(key)?.into_iter().find(|l| l.key == *key) {\n            Some(lock) => {
+            from: "match rows.lock(key, &caller.agent_id)? { Some(lock) => {",
+            to: "match rows.locks_near(key)?.into_iter().find(|l| l.key == *key) { Some(lock) => {
                 rows.drop_lock(key, &lock.agent_id)?;",
         }],
     },
@@ -137,8 +149,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: LOCKS,
-            from: "let blocked = in_the_way(rows, &caller.agent_id, &request.keys, request.mode, request.wait)?;",
-            to: "let blocked = in_the_way(rows, &caller.agent_id, &request.keys[..1], request.mode, request.wait)?;",
+            from: "if !lock.mode.agrees_with(mode) && lock.key.overlaps(key) {",
+            to: "if !lock.mode.agrees_with(mode) && lock.key.overlaps(&keys[0]) {",
         }],
     },
     Bug {
@@ -164,8 +176,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE_ROWS,
-            from: "\"status = 'pending' and open_dependencies = 0\n",
-            to: "\"status = 'pending'\n",
+            from: "\"status = 'pending' and open_dependencies = 0 and (not_before",
+            to: "\"status = 'pending' and (not_before",
         }],
     },
     Bug {
@@ -183,8 +195,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: WORK,
-            from: "if task.attempt < task.max_attempts {\n        put_back",
-            to: "if task.attempt < u32::MAX {\n        put_back",
+            from: "if task.attempt < task.max_attempts { put_back",
+            to: "if task.attempt < u32::MAX { put_back",
         }],
     },
     Bug {
@@ -192,19 +204,27 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: WORK,
-            from: "if let Some(key) = &request.idempotency_key\n",
-            to: "if let Some(key) = request.idempotency_key.as_ref().filter(|key| key.is_empty())\n",
+            from: "if let Some(key) = &request.idempotency_key && let",
+            to: "if let Some(key) = request.idempotency_key.as_ref().filter(|key| key.is_empty()) && let",
         }],
     },
     Bug {
         name: "an idempotency key stands for whatever came first",
         tests: EMBEDDED,
-        edits: &[Edit { file: WORK, from: "earlier.fingerprint == request.fingerprint", to: "!earlier.task_id.is_nil()" }],
+        edits: &[Edit {
+            file: WORK,
+            from: "earlier.fingerprint == request.fingerprint",
+            to: "!earlier.task_id.is_nil()",
+        }],
     },
     Bug {
         name: "a paused feature's tasks are handed out",
         tests: EMBEDDED,
-        edits: &[Edit { file: SQLITE_ROWS, from: "and pause.agent_id <> :agent))", to: "and pause.agent_id = :agent and not 1))" }],
+        edits: &[Edit {
+            file: SQLITE_ROWS,
+            from: "and pause.agent_id <> :agent))",
+            to: "and pause.agent_id = :agent and not 1))",
+        }],
     },
     Bug {
         name: "a disconnected session may act",
@@ -218,7 +238,11 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "a session's end frees whatever bears its label",
         tests: EMBEDDED,
-        edits: &[Edit { file: REAP, from: "its_locks.retain(|lock| lock.agent_id == session.agent_id);", to: "its_locks.retain(|_| true);" }],
+        edits: &[Edit {
+            file: REAP,
+            from: "its_locks.retain(|lock| lock.agent_id == session.agent_id);",
+            to: "its_locks.retain(|_| true);",
+        }],
     },
     Bug {
         name: "refusals are not recorded",
@@ -232,11 +256,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "what is freed is not recorded",
         tests: EMBEDDED,
-        edits: &[Edit {
-            file: REAP,
-            from: "        record(rows, now, \"expire_lock\", what)?;\n",
-            to: "        drop(what);\n",
-        }],
+        edits: &[Edit { file: REAP, from: "record(rows, now, \"expire_lock\", what)?;", to: "drop(what);" }],
     },
     Bug {
         name: "state and trail are not one transaction",
@@ -244,13 +264,21 @@ pub const BUGS: &[Bug] = &[
         edits: &[
             Edit {
                 file: SQLITE,
-                from: "let transaction =\n            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
-                to: "let transaction = &self.connection;\n        let _ = TransactionBehavior::Immediate;",
+                from: "let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
+                to: "let transaction = &self.connection; let _ = TransactionBehavior::Immediate;",
             },
             Edit { file: SQLITE, from: "connection: &transaction, project", to: "connection: transaction, project" },
-            Edit { file: SQLITE, from: "rows::load_counters(&transaction, project)", to: "rows::load_counters(transaction, project)" },
-            Edit { file: SQLITE, from: "rows::save_counters(&transaction, project, after)", to: "rows::save_counters(transaction, project, after)" },
-            Edit { file: SQLITE, from: "        transaction.commit().map_err(failure)?;\n", to: "" },
+            Edit {
+                file: SQLITE,
+                from: "rows::load_counters(&transaction, project)",
+                to: "rows::load_counters(transaction, project)",
+            },
+            Edit {
+                file: SQLITE,
+                from: "rows::save_counters(&transaction, project, after)",
+                to: "rows::save_counters(transaction, project, after)",
+            },
+            Edit { file: SQLITE, from: "transaction.commit().map_err(failure)?;", to: "" },
         ],
     },
     Bug {
@@ -279,8 +307,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE_READ,
-            from: "\"select {TASK} from tasks where project = :project\n",
-            to: "\"select {TASK} from tasks where :project is not null\n",
+            from: "\"select {TASK} from tasks where project = :project and",
+            to: "\"select {TASK} from tasks where :project is not null and",
         }],
     },
     Bug {
@@ -288,8 +316,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE_ROWS,
-            from: "from waiters\n               where project = :project order by seq\"",
-            to: "from waiters\n               where :project is not null order by seq\"",
+            from: "from waiters where project = :project order by seq\"",
+            to: "from waiters where :project is not null order by seq\"",
         }],
     },
     Bug {
@@ -330,17 +358,13 @@ pub const BUGS: &[Bug] = &[
         tests: POSTGRES,
         edits: &[Edit {
             file: PG_READ,
-            from: "from coordinator.waiters as w\n        where w.project = p_project\n",
-            to: "from coordinator.waiters as w\n",
+            from: "from coordinator.waiters as w where w.project = p_project ); end",
+            to: "from coordinator.waiters as w ); end",
         }],
     },
     Bug {
         name: "PostgreSQL: transactions of a project do not take turns",
         tests: POSTGRES_CROWDED,
-        edits: &[Edit {
-            file: PG_APPLY,
-            from: "perform coordinator.take_turn(p_project);",
-            to: "",
-        }],
+        edits: &[Edit { file: PG_APPLY, from: "perform coordinator.take_turn(p_project);", to: "" }],
     },
 ];

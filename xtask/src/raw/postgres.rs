@@ -1,13 +1,22 @@
 //! PostgreSQL's floor: what `pgbench`, its own load generator, gets out of it over TCP with prepared statements.
 //!
-//! A step and its audit row are one statement: a single round trip and a single commit, the least that an operation
-//! costs from outside the server.
+//! A step and its audit row are one commit in either form. As one statement they are a single round trip too, the least
+//! that an operation costs from outside the server; as a transaction they are what one would write first.
 
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use super::OpsPerSecond;
+use super::Work;
+
+/// How a step and its audit row are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `BEGIN; step; audit; COMMIT;`: four round trips.
+    Transaction,
+    /// `WITH step AS (...) audit`: one.
+    Statement,
+}
 
 const SCHEMA: &str = "
 DROP SCHEMA IF EXISTS floor CASCADE;
@@ -21,7 +30,7 @@ CREATE TABLE floor.audit (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, pr
     agent text, operation text, detail text);
 ";
 
-const LOCK_PAIR: &str = "
+const LOCK_PAIR_IN_STATEMENTS: &str = "
 \\set n random(1, 1000000000)
 WITH step AS (INSERT INTO floor.lock VALUES ('default', 'src/module_' || :client_id || '/file_' || :n || '.rs',
     'agent-1', :n, now() + interval '30 min'))
@@ -33,7 +42,7 @@ INSERT INTO floor.audit (project, at, agent, operation, detail)
     VALUES ('default', now(), 'agent-1', 'release_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
 ";
 
-const TASK_CYCLE: &str = "
+const TASK_CYCLE_IN_STATEMENTS: &str = "
 WITH task AS (INSERT INTO floor.task (project, status, priority, description)
     VALUES ('default', 'pending', 5, 'Refactor a module') RETURNING id),
 audit AS (INSERT INTO floor.audit (project, at, agent, operation, detail)
@@ -47,14 +56,65 @@ INSERT INTO floor.audit (project, at, agent, operation, detail)
     VALUES ('default', now(), 'agent-1', 'complete_work', 'Task ' || :id);
 ";
 
-/// Measures in a schema `floor` of the database, each kind of work for so many seconds.
-pub fn floor(dsn: &str, clients: u32, seconds: u64) -> anyhow::Result<OpsPerSecond> {
-    pgbench(dsn, SCHEMA, &["--transactions=1"])?;
-    let load = [format!("--client={clients}"), format!("--time={seconds}"), "--protocol=prepared".into()];
-    let load = load.each_ref().map(String::as_str);
-    let lock_pairs = transactions_per_second(&pgbench(dsn, LOCK_PAIR, &load)?)?;
-    let task_cycles = transactions_per_second(&pgbench(dsn, TASK_CYCLE, &load)?)?;
-    Ok(OpsPerSecond { lock_pairs, task_cycles })
+const LOCK_PAIR_IN_TRANSACTIONS: &str = "
+\\set n random(1, 1000000000)
+BEGIN;
+INSERT INTO floor.lock VALUES ('default', 'src/module_' || :client_id || '/file_' || :n || '.rs',
+    'agent-1', :n, now() + interval '30 min');
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'acquire_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
+COMMIT;
+BEGIN;
+DELETE FROM floor.lock
+    WHERE project = 'default' AND key = 'src/module_' || :client_id || '/file_' || :n || '.rs';
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'release_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
+COMMIT;
+";
+
+const TASK_CYCLE_IN_TRANSACTIONS: &str = "
+BEGIN;
+INSERT INTO floor.task (project, status, priority, description)
+    VALUES ('default', 'pending', 5, 'Refactor a module') RETURNING id \\gset
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'submit_work', 'Task ' || :id);
+COMMIT;
+BEGIN;
+UPDATE floor.task SET status = 'claimed', holder = 'agent-1' WHERE id = :id;
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'get_work', 'Task ' || :id);
+COMMIT;
+BEGIN;
+UPDATE floor.task SET status = 'completed' WHERE id = :id;
+INSERT INTO floor.audit (project, at, agent, operation, detail)
+    VALUES ('default', now(), 'agent-1', 'complete_work', 'Task ' || :id);
+COMMIT;
+";
+
+/// A schema `floor` in a database.
+pub struct Floor {
+    dsn: String,
+}
+
+impl Floor {
+    /// Makes the schema anew.
+    pub fn new(dsn: &str) -> anyhow::Result<Self> {
+        pgbench(dsn, SCHEMA, &["--transactions=1"])?;
+        Ok(Self { dsn: dsn.to_owned() })
+    }
+
+    /// How much of the work so many clients do in a second.
+    pub fn per_second(&self, work: Work, form: Form, clients: u32, seconds: u64) -> anyhow::Result<f64> {
+        let script = match (work, form) {
+            (Work::LockPair, Form::Statement) => LOCK_PAIR_IN_STATEMENTS,
+            (Work::LockPair, Form::Transaction) => LOCK_PAIR_IN_TRANSACTIONS,
+            (Work::TaskCycle, Form::Statement) => TASK_CYCLE_IN_STATEMENTS,
+            (Work::TaskCycle, Form::Transaction) => TASK_CYCLE_IN_TRANSACTIONS,
+        };
+        let threads = format!("--jobs={}", clients.min(2));
+        let load = [&format!("--client={clients}"), &threads, &format!("--time={seconds}"), "--protocol=prepared"];
+        transactions_per_second(&pgbench(&self.dsn, script, &load)?)
+    }
 }
 
 fn pgbench(dsn: &str, script: &str, load: &[&str]) -> anyhow::Result<String> {

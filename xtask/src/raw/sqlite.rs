@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Connection, params};
+use tempfile::TempDir;
 
-use super::OpsPerSecond;
+use super::Work;
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -18,25 +19,73 @@ const SCHEMA: &str = "
     CREATE TABLE audit (id INTEGER PRIMARY KEY, project TEXT, at INTEGER, agent TEXT, operation TEXT, detail TEXT);
 ";
 
-/// Measures in a new database in `directory`, each kind of work for so many seconds.
-pub fn floor(directory: &Path, seconds: u64) -> anyhow::Result<OpsPerSecond> {
-    let directory = tempfile::tempdir_in(directory)?;
-    let connection = Connection::open(directory.path().join("floor.sqlite"))?;
-    connection.execute_batch(SCHEMA)?;
-    let lock_pairs = per_second(seconds, |n| lock_pair(&connection, n))?;
-    let task_cycles = per_second(seconds, |n| task_cycle(&connection, n))?;
-    Ok(OpsPerSecond { lock_pairs, task_cycles })
+/// A database of its own, with nothing of ours in it.
+pub struct Floor {
+    connection: Connection,
+    /// Numbers the work, so that no two pieces of it are alike.
+    done: i64,
+    /// Dropped after the connection.
+    _directory: TempDir,
 }
 
-fn lock_pair(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let key = format!("src/module_{}/file_{n}.rs", n % 100);
+impl Floor {
+    /// Makes a new database in `directory`.
+    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir_in(directory)?;
+        let connection = Connection::open(directory.path().join("floor.sqlite"))?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self { connection, done: 0, _directory: directory })
+    }
+
+    /// How much of the work is done in a second.
+    pub fn per_second(&mut self, work: Work, seconds: u64) -> anyhow::Result<f64> {
+        let (start, before) = (Instant::now(), self.done);
+        while start.elapsed() < Duration::from_secs(seconds) {
+            self.done += 1;
+            match work {
+                Work::LockPair => {
+                    acquire(&self.connection, self.done)?;
+                    release(&self.connection, self.done)?;
+                }
+                Work::TaskCycle => task_cycle(&self.connection, self.done)?,
+            }
+        }
+        Ok((self.done - before) as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// How long each commit takes while locks are taken and given back.
+    pub fn commit_times(&mut self, seconds: u64) -> anyhow::Result<Vec<Duration>> {
+        let start = Instant::now();
+        let mut times = vec![];
+        while start.elapsed() < Duration::from_secs(seconds) {
+            self.done += 1;
+            for step in [acquire, release] {
+                let begin = Instant::now();
+                step(&self.connection, self.done)?;
+                times.push(begin.elapsed());
+            }
+        }
+        Ok(times)
+    }
+}
+
+fn acquire(connection: &Connection, n: i64) -> rusqlite::Result<()> {
+    let key = key(n);
     commit(connection, "acquire_lock", &key, || {
         let sql = "INSERT INTO lock VALUES ('default', ?1, 'agent-1', ?2, 1800000000)";
         prepared(connection, sql)?.execute(params![key, n])
-    })?;
+    })
+}
+
+fn release(connection: &Connection, n: i64) -> rusqlite::Result<()> {
+    let key = key(n);
     commit(connection, "release_lock", &key, || {
         prepared(connection, "DELETE FROM lock WHERE project = 'default' AND key = ?1")?.execute([&key])
     })
+}
+
+fn key(n: i64) -> String {
+    format!("src/module_{}/file_{n}.rs", n % 100)
 }
 
 fn task_cycle(connection: &Connection, n: i64) -> rusqlite::Result<()> {
@@ -70,14 +119,4 @@ fn commit(
 
 fn prepared<'a>(connection: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
     connection.prepare_cached(sql)
-}
-
-fn per_second(seconds: u64, mut work: impl FnMut(i64) -> rusqlite::Result<()>) -> anyhow::Result<f64> {
-    let start = Instant::now();
-    let mut done = 0;
-    while start.elapsed() < Duration::from_secs(seconds) {
-        done += 1;
-        work(done)?;
-    }
-    Ok(done as f64 / start.elapsed().as_secs_f64())
 }

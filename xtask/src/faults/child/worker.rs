@@ -1,8 +1,8 @@
 //! A client with a mind of its own: one random operation after another, each in its history.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl Worker {
         sleep(match reply {
             Reply::Done(_) | Reply::Refused(_) => self.workload.pause(),
             // The database or a server is down.
-            Reply::Unknown(_) | Reply::Broken(_) => Duration::from_millis(50),
+            Reply::Unknown(_) | Reply::Broken(_) => self.workload.patience(),
         });
         Ok(())
     }

@@ -91,9 +91,19 @@ impl Workload {
         }
     }
 
-    /// A moment's thought between two requests.
+    /// A moment's thought between two requests; now and then so long that the session may be over.
     pub fn pause(&mut self) -> Duration {
-        Duration::from_micros(self.rng.below(8_000))
+        let long = self.rng.below(400) == 0;
+        if long {
+            Duration::from_millis(self.rng.within(1500..3000))
+        } else {
+            Duration::from_micros(self.rng.below(8_000))
+        }
+    }
+
+    /// How long to leave a server alone that gave no answer.
+    pub fn patience(&mut self) -> Duration {
+        Duration::from_millis(self.rng.within(20..300))
     }
 
     /// The next request, with this marker.
@@ -184,7 +194,7 @@ impl Workload {
         if self.rng.chance(35) {
             request["mode"] = json!("shared");
         }
-        if self.rng.chance(35) {
+        if self.rng.chance(15) {
             request["wait_seconds"] = json!(self.rng.within(1..4));
         }
         if self.rng.chance(4) {
@@ -215,10 +225,10 @@ impl Workload {
 
     fn choose_keys(&mut self, request: &mut Value) {
         match self.rng.below(100) {
-            0..60 => request["file_path"] = json!(self.rng.pick(keys::EXACT)),
-            60..68 => request["file_path"] = json!(self.rng.pick(keys::SUBTREES)),
-            68..78 => request["file_path"] = json!(self.rng.pick(keys::GLOBS)),
-            78..88 => request["file_path"] = json!(self.rng.pick(keys::LOGICAL)),
+            0..66 => request["file_path"] = json!(self.rng.pick(keys::EXACT)),
+            66..70 => request["file_path"] = json!(self.rng.pick(keys::SUBTREES)),
+            70..77 => request["file_path"] = json!(self.rng.pick(keys::GLOBS)),
+            77..88 => request["file_path"] = json!(self.rng.pick(keys::LOGICAL)),
             _ => {
                 let mut several = vec![self.rng.pick(keys::LOGICAL), self.rng.pick(keys::EXACT)];
                 if self.rng.chance(50) {
@@ -297,7 +307,8 @@ impl Workload {
             return Request::new("get_work", json!({"marker": marker}));
         }
         let types: &[&str] = if self.rng.chance(70) { &TYPES } else { &TYPES[..1] };
-        Request::new("get_work", json!({"task_types": [types, &[marker]].concat()}))
+        let types = [types, &[marker]].concat();
+        Request::new("get_work", json!({"task_types": types}))
     }
 
     fn complete(&mut self, marker: &str) -> Request {

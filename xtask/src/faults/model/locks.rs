@@ -91,7 +91,10 @@ impl World {
                 (None, Some(token)) => token,
                 (None, None) => *fresh.insert(self.take_number(row, told, found)),
             };
-            if told != Some(token) || grant["refreshed"] != held.is_some() || micros(&grant["expires_at"]) != Some(ends_at) {
+            if told != Some(token)
+                || grant["refreshed"] != held.is_some()
+                || micros(&grant["expires_at"]) != Some(ends_at)
+            {
                 let text = format!("{key} should have token {token}, refreshed: {}, until {ends_at}", held.is_some());
                 found.about(Kind::Model, row, text);
             }
@@ -182,7 +185,8 @@ impl World {
     fn pause_in_the_way(&self, row: &Row, asked: &Asked) -> Option<(String, String)> {
         let named = row.parameters["feature_id"].as_str().into_iter();
         let of_keys = asked.keys.iter().filter_map(|key| keys::feature_of(key));
-        let held = self.held.iter().map(|at| &self.tasks[*at]).filter(|task| task.claimed_by.as_ref() == Some(&row.agent));
+        let held =
+            self.held.iter().map(|at| &self.tasks[*at]).filter(|task| task.claimed_by.as_ref() == Some(&row.agent));
         let of_tasks = held.filter_map(|task| task.feature.as_deref());
         let mut features: Vec<&str> = named.chain(of_keys).chain(of_tasks).collect();
         features.sort_unstable();
@@ -228,7 +232,9 @@ impl World {
             let current = self.locks.get(&place(key))?.token;
             stale(key, given?, Some(current))
         });
-        let names = |list: &Value| -> Vec<String> { super::list(list).iter().map(|key| text(key, "text").to_owned()).collect() };
+        let names = |list: &Value| -> Vec<String> {
+            super::list(list).iter().map(|key| text(key, "text").to_owned()).collect()
+        };
         let (released, missing): (Vec<String>, Vec<String>) =
             keys.iter().cloned().partition(|key| self.locks.contains_key(&place(key)));
         let fits = match &refusal {

@@ -55,6 +55,8 @@ struct World {
     held: BTreeSet<usize>,
     sessions: BTreeMap<String, Session>,
     freed: Freed,
+    /// What was not freed in time, told once each.
+    late: BTreeSet<String>,
 }
 
 /// Replays the trail, and holds what is left in the database against the end of it.
@@ -67,7 +69,7 @@ pub fn check(evidence: &Evidence, leases: Leases, found: &mut Findings) {
         reads.look(row.seq, &world);
     }
     reads.report(found);
-    world.compare(&evidence.left, found);
+    world.check_left(&evidence.left, found);
 }
 
 impl World {
@@ -85,6 +87,7 @@ impl World {
             held: BTreeSet::new(),
             sessions: BTreeMap::new(),
             freed: Freed::default(),
+            late: BTreeSet::new(),
         }
     }
 
@@ -129,28 +132,25 @@ impl World {
     }
 
     /// Whatever was over by then must have been freed before.
-    fn check_nothing_is_due(&self, row: &Row, waits: &Waits, found: &mut Findings) {
-        let mut late = |what: String| found.about(Kind::Model, row, format!("before it, {what} should have been freed"));
-        for ((key, agent), lock) in &self.locks {
-            if lock.expires_at <= row.at {
-                late(format!("the lock of {agent} on {key}"));
-            }
-        }
-        for task in self.held.iter().map(|at| &self.tasks[*at]) {
-            if task.lease_expires_at.is_some_and(|end| end <= row.at) {
-                late(format!("the claim on task {}", task.id));
-            }
-        }
-        for task in self.pending.iter().map(|(_, at)| &self.tasks[*at]) {
-            if task.deadline.is_some_and(|end| end <= row.at) {
-                late(format!("the overdue task {}", task.id));
-            }
-        }
+    fn check_nothing_is_due(&mut self, row: &Row, waits: &Waits, found: &mut Findings) {
+        let is_over = |end: Option<i64>| end.is_some_and(|end| end <= row.at);
+        let locks = self.locks.iter().filter(|(_, lock)| is_over(Some(lock.expires_at)));
+        let locks = locks.map(|((key, agent), lock)| format!("the lock of {agent} on {key} under {}", lock.token));
+        let claims = self.held.iter().map(|at| &self.tasks[*at]).filter(|task| is_over(task.lease_expires_at));
+        let claims = claims.map(|task| format!("attempt {} of task {}", task.attempt, task.id));
+        let overdue = self.pending.iter().map(|(_, at)| &self.tasks[*at]).filter(|task| is_over(task.deadline));
+        let overdue = overdue.map(|task| format!("the overdue task {}", task.id));
         let ttl = self.leases.session * SECOND;
-        for (id, session) in &self.sessions {
-            let is_due = !session.is_disconnected && session.expires_at <= row.at;
-            if is_due && !waits.may_have_renewed(id, session.expires_at - ttl, row.at, ttl) {
-                late(format!("session {id}"));
+        let silent = self.sessions.iter().filter(|(id, session)| {
+            !session.is_disconnected
+                && is_over(Some(session.expires_at))
+                && !waits.may_have_renewed(id, session.expires_at - ttl, row.at, ttl)
+        });
+        let silent = silent.map(|(id, _)| format!("session {id}"));
+        let late: Vec<String> = locks.chain(claims).chain(overdue).chain(silent).collect();
+        for what in late {
+            if self.late.insert(what.clone()) {
+                found.about(Kind::Model, row, format!("before it, {what} should have been freed"));
             }
         }
     }

@@ -8,18 +8,7 @@ use crate::faults::trail::Left;
 use crate::faults::verdict::{Findings, Kind};
 
 impl World {
-    pub(super) fn compare(&self, left: &Left, found: &mut Findings) {
-        let mut differ = |what: String, expected: Value, row: Option<&Value>| match row {
-            None => found.add(Kind::LostWrite, format!("{what} is not in the database: {expected}")),
-            Some(row) => {
-                for (name, value) in expected.as_object().into_iter().flatten() {
-                    if row[name] != *value {
-                        let text = format!("{what} has {name} {} in the database, and should have {value}", row[name]);
-                        found.add(Kind::LostWrite, text);
-                    }
-                }
-            }
-        };
+    pub(super) fn check_left(&self, left: &Left, found: &mut Findings) {
         for ((key, agent), lock) in &self.locks {
             let row = left.locks.iter().find(|row| text(row, "key") == key && text(row, "agent_id") == agent);
             let expected = json!({
@@ -30,7 +19,7 @@ impl World {
                 "locked_at": lock.locked_at,
                 "expires_at": lock.expires_at,
             });
-            differ(format!("the lock of {agent} on {key}"), expected, row);
+            compare(found, format!("the lock of {agent} on {key}"), expected, row);
         }
         for (at, task) in self.tasks.iter().enumerate() {
             // Both are in the order of submission; should they not be, the id tells.
@@ -60,12 +49,12 @@ impl World {
                 "created_at": task.created_at,
                 "completed_at": task.completed_at,
             });
-            differ(format!("task {}", task.id), expected, row);
+            compare(found, format!("task {}", task.id), expected, row);
         }
         for (id, session) in &self.sessions {
             let row = left.sessions.iter().find(|row| text(row, "session_id") == id);
             let expected = json!({"agent_id": session.agent, "capabilities": session.capabilities});
-            differ(format!("session {id}"), expected, row);
+            compare(found, format!("session {id}"), expected, row);
             if let Some(row) = row {
                 let is_disconnected = !row["disconnected_at"].is_null();
                 if is_disconnected != session.is_disconnected || row["expires_at"].as_i64() < Some(session.expires_at) {
@@ -81,6 +70,19 @@ impl World {
             if here > there {
                 found.add(Kind::Model, format!("{here} {what} are in the database, and the trail leads to {there}"));
             }
+        }
+    }
+}
+
+/// What is expected of a record must be so in its row.
+fn compare(found: &mut Findings, what: String, expected: Value, row: Option<&Value>) {
+    let Some(row) = row else {
+        return found.add(Kind::LostWrite, format!("{what} is not in the database: {expected}"));
+    };
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        if row[name] != *value {
+            let text = format!("{what} has {name} {} in the database, and should have {value}", row[name]);
+            found.add(Kind::LostWrite, text);
         }
     }
 }

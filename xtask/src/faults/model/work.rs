@@ -43,6 +43,16 @@ pub struct Task {
     pub completed_at: Option<i64>,
 }
 
+impl Task {
+    /// When it is tried again after a failure: 5 s later, doubled each time, at most 5 min. Not when it was cancelled, was
+    /// the last attempt, or would come too late.
+    fn next_attempt(&self, now: i64) -> Option<i64> {
+        let then = now + (5_i64 << (self.attempt - 1).clamp(0, 6)).min(300) * SECOND;
+        let again = self.attempt < self.max_attempts && self.error_code.as_deref() != Some(CANCELLED);
+        (again && self.deadline.is_none_or(|deadline| then < deadline)).then_some(then)
+    }
+}
+
 impl World {
     pub(super) fn submit(&mut self, row: &Row, found: &mut Findings) {
         let asked = &row.parameters;
@@ -196,19 +206,22 @@ impl World {
         let task = &mut self.tasks[at];
         task.result = asked["result"].clone();
         task.error_code = error_code;
-        let (mut status, mut retry_at, mut fallen) = ("completed", None, vec![]);
-        if is_success {
-            self.finish(at, "completed", row.at);
-        } else if task.attempt < task.max_attempts && task.error_code.as_deref() != Some(CANCELLED) {
-            // 5 s after the first failure, doubled each time, at most 5 min.
-            let pause = (5_i64 << (task.attempt - 1).clamp(0, 6)).min(300);
-            (status, retry_at) = ("pending", Some(row.at + pause * SECOND));
-            task.not_before = retry_at;
-            self.put_back(at);
-        } else {
-            status = "failed";
-            fallen = self.finish(at, "failed", row.at);
-        }
+        let retry_at = task.next_attempt(row.at).filter(|_| !is_success);
+        let status = match (is_success, retry_at) {
+            (true, _) => "completed",
+            (false, Some(_)) => "pending",
+            (false, None) => "failed",
+        };
+        let fallen = match text(&row.result, "status") {
+            "completed" => self.finish(at, "completed", row.at),
+            "failed" => self.finish(at, "failed", row.at),
+            "pending" => {
+                self.tasks[at].not_before = micros(&row.result["retry_at"]);
+                self.put_back(at);
+                vec![]
+            }
+            _ => vec![],
+        };
         self.check_end(row, id, status, retry_at, &fallen, found);
     }
 
@@ -348,8 +361,16 @@ fn is_final(status: &str) -> bool {
 /// What tells two submissions under one idempotency key apart.
 fn content(asked: &Value, dependencies: &[String]) -> Value {
     json!([
-        asked["task_type"], asked["task_description"], asked["input_data"], asked["priority"], dependencies,
-        asked["deadline"], asked["max_attempts"], asked["required_capability"], asked["assignee"], asked["feature_id"],
+        asked["task_type"],
+        asked["task_description"],
+        asked["input_data"],
+        asked["priority"],
+        dependencies,
+        asked["deadline"],
+        asked["max_attempts"],
+        asked["required_capability"],
+        asked["assignee"],
+        asked["feature_id"],
     ])
 }
 

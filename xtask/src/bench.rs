@@ -1,0 +1,210 @@
+//! `cargo xtask bench`: what the coordinator does, as a ratio to what the bare engine does with the same rows and the same
+//! durability on the same machine in the same minute.
+//!
+//! Ours and the floor take turns in short rounds, and what counts is the median of the rounds' ratios. It is no test: it
+//! succeeds whatever the figures, and says which goals are not met.
+
+mod load;
+mod programs;
+mod stdio;
+mod table;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use testing::postgres::Cluster;
+
+use crate::raw::{Form, PostgresFloor, SqliteFloor, Work};
+use crate::tools;
+pub use programs::again_optimised;
+use programs::{Launch, Server};
+use table::{Goal, Table, median};
+
+/// The numbers of agents, each with a connection of its own.
+const CONNECTIONS: [u32; 3] = [1, 8, 32];
+/// How many processes are started to see how long that takes.
+const STARTS: u32 = 20;
+/// How long a server is left alone before its memory is looked at.
+const IDLE: Duration = Duration::from_secs(5);
+
+const LOCK_PAIRS_ON_POSTGRES: Goal = Goal::AtLeast(1.0);
+const LOCK_PAIRS_ON_SQLITE_ALONE: Goal = Goal::AtLeast(0.5);
+const LOCK_PAIRS_ON_SQLITE_IN_A_CROWD: Goal = Goal::AtLeast(1.5);
+const CALL_OVER_COMMIT: Goal = Goal::AtMost(2.0);
+const START_MILLISECONDS: Goal = Goal::AtMost(50.0);
+const IDLE_MEGABYTES: Goal = Goal::AtMost(20.0);
+
+/// What `cargo xtask bench` takes.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How long each figure is measured in each round.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// How often ours and the floor take turns.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Measures only this.
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The server on SQLite.
+    Sqlite,
+    /// The server on PostgreSQL.
+    Postgres,
+    /// The process that serves one agent.
+    Stdio,
+    /// What a server that does nothing keeps in memory.
+    Memory,
+}
+
+/// Builds, measures and prints.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        return again_optimised();
+    }
+    let is_asked = |part| arguments.only.is_none_or(|only| only == part);
+    if is_asked(Part::Postgres) {
+        tools::need_postgres()?;
+    }
+    let built = programs::build("cli", "coordinator")?;
+    // On the disk that the repository is on, whatever the temporary directory is.
+    let directory = tempfile::tempdir_in("target")?;
+    let directory = &std::path::absolute(directory.path())?;
+    // A copy, so that a build in the meantime changes nothing.
+    let program = directory.join("coordinator");
+    std::fs::copy(built, &program)?;
+
+    let bench = Bench { arguments, program: &program, directory };
+    let mut table = Table::default();
+    if is_asked(Part::Sqlite) {
+        bench.sqlite(&mut table)?;
+    }
+    if is_asked(Part::Postgres) {
+        bench.postgres(&mut table)?;
+    }
+    if is_asked(Part::Stdio) {
+        bench.stdio(&mut table)?;
+    }
+    if is_asked(Part::Memory) {
+        bench.memory(&mut table)?;
+    }
+    println!("{table}");
+    Ok(())
+}
+
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    program: &'a Path,
+    directory: &'a Path,
+}
+
+impl Bench<'_> {
+    fn sqlite(&self, table: &mut Table) -> anyhow::Result<()> {
+        let server = self.serve_on_sqlite("sqlite.db")?;
+        let mut floor = SqliteFloor::new(self.directory)?;
+        let seconds = self.arguments.seconds;
+        for work in [Work::LockPair, Work::TaskCycle] {
+            for agents in CONNECTIONS {
+                let case = format!("SQLite, {}", in_words(work));
+                let [raw, ours] = self.rounds(&format!("{case}, {agents} connections"), || {
+                    let raw = floor.per_second(work, seconds)?;
+                    Ok([raw, load::per_second(server.address, work, agents, seconds)?])
+                })?;
+                let goal = match (work, agents) {
+                    (Work::LockPair, 1) => Some(LOCK_PAIRS_ON_SQLITE_ALONE),
+                    (Work::LockPair, 32) => Some(LOCK_PAIRS_ON_SQLITE_IN_A_CROWD),
+                    _ => None,
+                };
+                table.compare(&format!("{case} / a loop of commits"), agents, "", (&ours, &raw), goal);
+            }
+        }
+        Ok(())
+    }
+
+    fn postgres(&self, table: &mut Table) -> anyhow::Result<()> {
+        let cluster = Cluster::start()?;
+        let dsn = cluster.dsn("postgres");
+        let server = Server::start(&Launch::on_postgres(self.program, &dsn), self.directory)?;
+        let floor = PostgresFloor::new(&dsn)?;
+        let seconds = self.arguments.seconds;
+        for work in [Work::LockPair, Work::TaskCycle] {
+            for agents in CONNECTIONS {
+                let case = format!("PostgreSQL, {}", in_words(work));
+                let [natural, strict, ours] = self.rounds(&format!("{case}, {agents} connections"), || {
+                    let natural = floor.per_second(work, Form::Transaction, agents, seconds)?;
+                    let strict = floor.per_second(work, Form::Statement, agents, seconds)?;
+                    Ok([natural, strict, load::per_second(server.address, work, agents, seconds)?])
+                })?;
+                let goal = (work == Work::LockPair && agents == 32).then_some(LOCK_PAIRS_ON_POSTGRES);
+                table.compare(&format!("{case} / pgbench, natural script"), agents, "", (&ours, &natural), goal);
+                table.compare(&format!("{case} / pgbench, one statement a step"), agents, "", (&ours, &strict), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn stdio(&self, table: &mut Table) -> anyhow::Result<()> {
+        let launch = Launch::on_sqlite(self.program, &self.directory.join("stdio.db"));
+        let seconds = self.arguments.seconds;
+        let (mut agent, _) = stdio::Agent::start(&launch)?;
+        let mut floor = SqliteFloor::new(self.directory)?;
+        let case = "MCP stdio, p50 of a call";
+        let [raw, ours] = self.rounds(case, || {
+            let raw = median_microseconds(&floor.commit_times(seconds)?);
+            Ok([raw, median_microseconds(&agent.call_times(seconds)?)])
+        })?;
+        table.compare(&format!("{case} / of a commit"), 1, " µs", (&ours, &raw), Some(CALL_OVER_COMMIT));
+        drop(agent);
+
+        let starts = (0..STARTS).map(|_| Ok(stdio::Agent::start(&launch)?.1)).collect::<anyhow::Result<Vec<_>>>()?;
+        let case = "MCP stdio, process start to `initialize` answered";
+        table.alone(case, " ms", median_microseconds(&starts) / 1000.0, START_MILLISECONDS);
+        Ok(())
+    }
+
+    fn memory(&self, table: &mut Table) -> anyhow::Result<()> {
+        let server = self.serve_on_sqlite("memory.db")?;
+        // A hundred requests.
+        load::times(server.address, Work::LockPair, 50)?;
+        sleep(IDLE);
+        let megabytes = server.resident_bytes()? as f64 / 1e6;
+        table.alone("SQLite, memory of an idle server", " MB", megabytes, IDLE_MEGABYTES);
+        Ok(())
+    }
+
+    fn serve_on_sqlite(&self, file: &str) -> anyhow::Result<Server> {
+        Server::start(&Launch::on_sqlite(self.program, &self.directory.join(file)), self.directory)
+    }
+
+    /// The figures of each round, side by side.
+    fn rounds<const N: usize>(
+        &self,
+        what: &str,
+        mut round: impl FnMut() -> anyhow::Result<[f64; N]>,
+    ) -> anyhow::Result<[Vec<f64>; N]> {
+        eprintln!("{what}");
+        let mut figures = [const { vec![] }; N];
+        for _ in 0..self.arguments.rounds {
+            for (figures, figure) in figures.iter_mut().zip(round()?) {
+                figures.push(figure);
+            }
+        }
+        Ok(figures)
+    }
+}
+
+fn in_words(work: Work) -> &'static str {
+    match work {
+        Work::LockPair => "lock pairs",
+        Work::TaskCycle => "task cycles",
+    }
+}
+
+fn median_microseconds(times: &[Duration]) -> f64 {
+    median(&times.iter().map(|time| time.as_secs_f64() * 1e6).collect::<Vec<_>>())
+}
