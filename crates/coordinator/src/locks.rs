@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::failure::{Failure, in_words};
 use crate::operation::{Access, BodyIdentity, Context, Door, Operation, Route};
+use crate::redact::without_secrets;
 
 /// The life of a lock over HTTP when the request names none, in minutes.
 const HTTP_TTL_MINUTES: u32 = 30;
@@ -33,6 +34,7 @@ pub struct AcquireRequest {
     #[schemars(length(min = 1, max = 100))]
     file_paths: Option<Vec<String>>,
     /// Shown to whoever is blocked
+    #[schemars(length(max = 1000))]
     reason: Option<String>,
     #[schemars(range(min = 1, max = 480))]
     ttl_minutes: Option<u32>,
@@ -142,7 +144,8 @@ impl Operation for AcquireLock {
                 Some(ModeName::Shared) => LockMode::Shared,
                 Some(ModeName::Exclusive) | None => LockMode::Exclusive,
             },
-            reason: request.reason,
+            // Others are shown it, and it stays in the trail.
+            reason: request.reason.as_deref().map(without_secrets),
             ttl_seconds: request.ttl_minutes.unwrap_or(default_ttl) * 60,
             feature_id: request.feature_id,
             fencing_token: request.fencing_token,

@@ -5,8 +5,18 @@ use serde_json::Value;
 /// Longer texts are cut, in bytes: the trail records what was asked, the records themselves hold the rest.
 const TEXT_LIMIT: usize = 1024;
 
-const SECRET_FIELDS: &[&str] =
-    &["password", "passwd", "secret", "token", "api_key", "apikey", "authorization", "private_key", "access_token"];
+/// A field whose name holds one of these is a secret, and so is one that is called just `token`.
+const SECRET_NAMES: &[&str] = &[
+    "password",
+    "passwd",
+    "secret",
+    "api_key",
+    "apikey",
+    "authorization",
+    "private_key",
+    "access_token",
+    "auth_token",
+];
 
 /// How well-known credentials begin. Ours is among them.
 const SECRET_PREFIXES: &[&str] = &[
@@ -38,8 +48,8 @@ pub fn redacted(value: &Value) -> Value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| {
-                let secret = SECRET_FIELDS.contains(&name.to_lowercase().as_str());
-                (name.clone(), if secret && !value.is_null() { REDACTED.into() } else { redacted(value) })
+                let is_secret = is_secret_name(name) && !value.is_null();
+                (name.clone(), if is_secret { REDACTED.into() } else { redacted(value) })
             })
             .collect(),
         Value::Array(items) => items.iter().map(redacted).collect(),
@@ -48,19 +58,35 @@ pub fn redacted(value: &Value) -> Value {
     }
 }
 
-fn without_secrets(text: &str) -> String {
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name == "token" || SECRET_NAMES.iter().any(|secret| name.contains(secret))
+}
+
+/// The text without what looks like a credential: a well-known token, what follows `Bearer`, the password in an address.
+/// At most [`TEXT_LIMIT`] bytes of it, give or take the note that it was cut.
+pub fn without_secrets(text: &str) -> String {
     let mut kept = String::with_capacity(text.len().min(TEXT_LIMIT));
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    let mut rest = text;
+    let (mut rest, mut last_word) = (text, "");
     while !rest.is_empty() && kept.len() < TEXT_LIMIT {
         let word_end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(word_end);
-        let is_secret = word.len() >= 16 && SECRET_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
-        kept.push_str(if is_secret { REDACTED } else { word });
+        let is_token = word.len() >= 16 && SECRET_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+        let is_bearer = word.len() >= 8 && last_word.eq_ignore_ascii_case("bearer");
+        kept.push_str(if is_token || is_bearer { REDACTED } else { word });
         let gap_end = after.find(is_word).unwrap_or(after.len());
         let (gap, next) = after.split_at(gap_end);
         kept.push_str(gap);
-        rest = next;
+        (rest, last_word) = (next, word);
+        if gap.ends_with("://")
+            && let Some((user, password_end)) = credentials(rest)
+        {
+            kept.push_str(user);
+            kept.push(':');
+            kept.push_str(REDACTED);
+            rest = &rest[password_end..];
+        }
     }
     if let Some((end, _)) = kept.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_LIMIT) {
         kept.truncate(end);
@@ -68,6 +94,14 @@ fn without_secrets(text: &str) -> String {
         return kept;
     }
     format!("{kept}... ({} bytes)", text.len())
+}
+
+/// `user:password@` at the beginning of an address: the user, and where the password ends.
+fn credentials(address: &str) -> Option<(&str, usize)> {
+    let authority_end = address.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(address.len());
+    let password_end = address[..authority_end].rfind('@')?;
+    let (user, _) = address[..password_end].split_once(':')?;
+    Some((user, password_end))
 }
 
 #[cfg(test)]
@@ -80,13 +114,17 @@ mod tests {
     fn secrets_go_and_ordinary_words_stay() {
         let request = json!({
             "description": "use ghp_0123456789abcdefghij0123 on sk-folder",
-            "input_data": {"password": "x", "fencing_token": 3, "list": ["AKIAIOSFODNN7EXAMPLE"]},
+            "input_data": {"DB_PASSWORD": "x", "fencing_token": 3, "list": ["AKIAIOSFODNN7EXAMPLE"]},
+            "url": "see postgres://me:hunter2@db/x and http://localhost:80/",
+            "header": "Authorization: Bearer abcdefgh1",
         });
         assert_eq!(
             redacted(&request),
             json!({
                 "description": "use [redacted] on sk-folder",
-                "input_data": {"password": "[redacted]", "fencing_token": 3, "list": ["[redacted]"]},
+                "input_data": {"DB_PASSWORD": "[redacted]", "fencing_token": 3, "list": ["[redacted]"]},
+                "url": "see postgres://me:[redacted]@db/x and http://localhost:80/",
+                "header": "Authorization: Bearer [redacted]",
             })
         );
     }

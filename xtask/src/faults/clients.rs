@@ -101,7 +101,16 @@ impl<'a> Clients<'a> {
         if hung > 0 {
             self.crashes.push(format!("{hung} clients did not end"));
         }
-        self.crashes
+        std::mem::take(&mut self.crashes)
+    }
+}
+
+impl Drop for Clients<'_> {
+    fn drop(&mut self) {
+        for client in &mut self.running {
+            // Most often it has ended long ago.
+            let _ = client.kill();
+        }
     }
 }
 

@@ -46,7 +46,10 @@ impl Outcome {
         self.acknowledged = answers.len() as u64;
         self.unknown = (evidence.ops.len() - answers.len()) as u64;
         self.rows = evidence.left.trail.len() as u64;
-        self.longest_silence = answers.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).max().unwrap_or(0);
+        // Later on clients only wait for the end of what they have begun.
+        let last_asked = evidence.ops.iter().map(|op| op.asked.at).max().unwrap_or(0);
+        let busy = answers.windows(2).filter(|pair| pair[1] <= last_asked);
+        self.longest_silence = busy.map(|pair| (pair[1] - pair[0]) / 1_000_000).max().unwrap_or(0);
         for row in &evidence.left.trail {
             let kind = match row.result["kind"].as_str() {
                 Some("acquired") if row.result["grants"][0]["refreshed"] == true => "refreshed",

@@ -1,8 +1,10 @@
 //! The audit trail and the state that a run left, read from the database itself and not through the code under test.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -48,6 +50,9 @@ pub struct Left {
     pub sessions: Vec<Value>,
 }
 
+/// How long a session of PostgreSQL may outlive the server that began it.
+const SESSIONS_LIMIT: Duration = Duration::from_secs(30);
+
 /// The columns that hold JSON in text.
 const JSON: [&str; 6] = ["parameters", "result", "input_data", "depends_on", "capabilities", "keys"];
 
@@ -66,7 +71,7 @@ impl Left {
     pub fn in_sqlite(path: &Path) -> anyhow::Result<Self> {
         let connection = Connection::open(path)?;
         let sound: String = connection.query_row("pragma integrity_check", [], |row| row.get(0))?;
-        anyhow::ensure!(sound == "ok", "the database file is damaged: {sound}");
+        ensure!(sound == "ok", "the database file is damaged: {sound}");
         Self::of(|sql| {
             let mut statement = connection.prepare(sql)?;
             let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -88,8 +93,10 @@ impl Left {
         let connection = runtime.spawn(connection);
         let others = "select count(*) from pg_stat_activity
                       where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'";
+        let until = Instant::now() + SESSIONS_LIMIT;
         while runtime.block_on(client.query_one(others, &[]))?.get::<_, i64>(0) > 0 {
-            runtime.block_on(tokio::time::sleep(std::time::Duration::from_millis(50)));
+            ensure!(Instant::now() < until, "sessions of servers that were killed do not end");
+            sleep(Duration::from_millis(50));
         }
         runtime.block_on(client.batch_execute("set search_path = coordinator; set time zone 'UTC'"))?;
         let left = Self::of(|sql| {

@@ -11,6 +11,7 @@ pub struct Bug {
 }
 
 /// One exact replacement.
+#[derive(Debug)]
 pub struct Edit {
     /// The file, from the repository's root.
     pub file: &'static str,
@@ -79,7 +80,7 @@ pub const BUGS: &[Bug] = &[
         name: "what lies below a locked directory is free",
         tests: EMBEDDED,
         edits: &[Edit {
-            file: SQLITE_ROWS,
+            file: SQLITE_READ,
             from: "and pattern > :from and pattern < :to",
             to: "and pattern > :from and pattern < :from and :to is not null",
         }],
@@ -97,7 +98,7 @@ pub const BUGS: &[Bug] = &[
         name: "globs are looked up as if they were paths",
         tests: EMBEDDED,
         edits: &[Edit {
-            file: SQLITE_ROWS,
+            file: SQLITE_READ,
             from: "and space = :space and wild\"",
             to: "and space = :space and wild and 0\"",
         }],
@@ -315,7 +316,7 @@ pub const BUGS: &[Bug] = &[
         name: "another project's waiters stand in the way",
         tests: EMBEDDED,
         edits: &[Edit {
-            file: SQLITE_ROWS,
+            file: SQLITE_READ,
             from: "from waiters where project = :project order by seq\"",
             to: "from waiters where :project is not null order by seq\"",
         }],
@@ -339,8 +340,8 @@ pub const BUGS: &[Bug] = &[
         tests: POSTGRES,
         edits: &[Edit {
             file: PG_WORK,
-            from: "and t.status in ('claimed', 'running') and t.claimed_by = p_turn.agent_id;",
-            to: "and t.status in ('claimed', 'running');",
+            from: "task.status not in ('claimed', 'running') or task.claimed_by <> p_turn.agent_id then",
+            to: "task.status not in ('claimed', 'running') then",
         }],
     },
     Bug {

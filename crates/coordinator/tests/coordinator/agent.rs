@@ -99,7 +99,7 @@ async fn a_reaped_session_stays_reaped_until_the_agent_registers_again() {
 #[test]
 fn the_settings_say_who_it_is_and_else_where_it_runs() {
     let who = |client: &str, change: &dyn Fn(&mut coordinator::settings::Settings)| {
-        let agent = LocalAgent::new(coordinator_outside_tokio(change), client).unwrap();
+        let agent = LocalAgent::new(coordinator_with(change), client).unwrap();
         agent.caller().clone()
     };
     let named = who("Claude Code", &|settings| {
@@ -124,8 +124,4 @@ fn the_settings_say_who_it_is_and_else_where_it_runs() {
     for odd in ["", "   ", "\n\0", "\u{1f600}", &"long ".repeat(1000)] {
         assert!(!in_tree(odd, &format!("/{odd}")).agent_id.as_str().is_empty(), "{odd:?}");
     }
-}
-
-fn coordinator_outside_tokio(change: &dyn Fn(&mut coordinator::settings::Settings)) -> Arc<Coordinator> {
-    coordinator_with(|settings| change(settings))
 }

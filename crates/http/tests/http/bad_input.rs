@@ -262,7 +262,8 @@ async fn names_and_lists_have_a_size() {
         ("/locks/acquire", with(lock.clone(), json!({"file_paths": many})), "file_paths"),
         ("/locks/acquire", with(lock.clone(), json!({"file_paths": []})), "file_paths"),
         ("/locks/release", with(lock.clone(), json!({"file_paths": many})), "file_paths"),
-        ("/locks/acquire", with(lock, json!({"feature_id": million})), "feature_id"),
+        ("/locks/acquire", with(lock.clone(), json!({"feature_id": million})), "feature_id"),
+        ("/locks/acquire", with(lock, json!({"reason": million})), "reason"),
         ("/work/claim", json!({"agent_id": "a", "agent_type": "t", "task_types": many}), "task_types"),
     ] {
         let answer = refused(&server, &format!("{path} {field}"), server.post(path, body), &[422]).await;
@@ -280,7 +281,7 @@ async fn a_long_text_is_kept_whole_and_recorded_short() {
     let million = "m".repeat(1 << 20);
     let id = server.submit(json!({"task_description": million, "input_data": million[..1000]})).await;
     assert_eq!(server.get(&format!("/api/v1/tasks/{id}")).await.ok()["task"]["description"], *million);
-    let lock = json!({"file_path": "a", "agent_id": "a", "agent_type": "t", "reason": million});
+    let lock = json!({"file_path": "a", "agent_id": "a", "agent_type": "t", "reason": million[..1000]});
     assert_eq!(server.post("/locks/acquire", lock).await.ok()["success"], true);
     let register = json!({"agent_id": "a", "current_task": million});
     server.post("/agents/register", register).await.ok();
@@ -288,6 +289,33 @@ async fn a_long_text_is_kept_whole_and_recorded_short() {
     for row in server.trail("default").await {
         assert!(row.parameters.to_string().len() < 5000 && row.result.to_string().len() < 5000, "{}", row.operation);
     }
+}
+
+/// Each field of a URL that is more than any text, with a text that it is not; and any with a NUL.
+#[tokio::test]
+async fn a_query_of_the_wrong_kind_is_named() {
+    let server = lived_in().await;
+    let mut tried = 0;
+    for (entry, route) in all().filter(|(_, route)| route.method == Method::Get) {
+        for (field, schema) in entry.request_schema()["properties"].as_object().into_iter().flatten() {
+            if route.path.contains('{') {
+                continue;
+            }
+            let is_any_text = schema["type"] != "integer"
+                && schema["type"] != "boolean"
+                && schema.get("enum").is_none()
+                && schema.get("format").is_none();
+            for text in
+                if is_any_text { &["%00", "a%00b"][..] } else { &["nonsense", "%00", "", "[]", "{}", "0x1", "\u{661}"] }
+            {
+                let query = format!("{}?{field}={text}", route.path);
+                let answer = refused(&server, &query, server.get(&query), &[422]).await;
+                assert!(answer.wrong_fields()[0].starts_with(field.as_str()), "{query}: {}", answer.body);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 40, "{tried}");
 }
 
 #[tokio::test]
@@ -310,17 +338,10 @@ async fn a_query_that_is_wrong_is_named() {
         ("/audit?since=2026-13-01T00:00:00Z", "since"),
         ("/audit?until=1767225600", "until"),
         ("/audit?until=99999-01-01T00:00:00Z", "until"),
-        ("/audit?success=maybe", "success"),
         ("/audit?success=TRUE", "success"),
-        ("/audit?agent_id=%00", "agent_id"),
         ("/audit?operation=a%00b", "operation"),
         ("/api/v1/tasks?limit=201", "limit"),
-        ("/api/v1/tasks?limit=abc", "limit"),
         ("/api/v1/tasks?cursor=zzz", "cursor"),
-        ("/api/v1/tasks?status=sleeping", "status"),
-        ("/api/v1/tasks?status=", "status"),
-        ("/api/v1/tasks?task_type=%00", "task_type"),
-        ("/agents?status=dead", "status"),
         ("/agents?capability=", "capability"),
     ] {
         let answer = refused(&server, query, server.get(query), &[422]).await;

@@ -1,7 +1,6 @@
 //! A running server, and short ways to ask it something.
 
 use std::collections::BTreeMap;
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,5 @@
 //! A server that is told to stop.
 
-use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use serde_json::json;

@@ -180,8 +180,13 @@ async fn a_cancelled_task_has_failed_with_the_orchestrator_s_code() {
         has(&task, json!({"status": "failed", "error_code": "cancelled_by_orchestrator"}));
         has(&task["result"], json!({"error_code": "cancelled_by_orchestrator", "reason": "superseded"}));
     }
-    let listed = server.get("/api/v1/tasks?status=cancelled").await;
-    assert_eq!(listed.ok()["tasks"].as_array().unwrap().len(), 2);
+    let broken = server.submit(json!({"max_attempts": 1})).await;
+    server.claim("anna").await;
+    server.post("/work/complete", complete(&broken, "anna", json!({"success": false}))).await.ok();
+    for (status, count) in [("cancelled", 2), ("failed", 3)] {
+        let listed = server.get(&format!("/api/v1/tasks?status={status}")).await;
+        assert_eq!(listed.ok()["tasks"].as_array().unwrap().len(), count, "{status}");
+    }
     assert_eq!(server.claim("bert").await["success"], false, "no other attempt is made");
 
     let held = server.submit(json!({})).await;

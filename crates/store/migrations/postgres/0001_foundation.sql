@@ -1,12 +1,12 @@
 -- The first shape of the shared database.
 --
 -- Every record belongs to a project and every index leads with it. Names and keys are compared byte by byte, hence
--- `collate "C"`: the order of the rules in Rust, and indexes that no operating system upgrade can put out of order.
--- Texts of any length are indexed by a hash, because an index entry has room for 2,700 bytes only.
+-- `collate "C"`: the order of the rules in Rust, and indexes that no upgrade of the operating system can put out of
+-- order. Texts of any length are indexed by a digest, because an index entry has room for 2,700 bytes only.
 --
 -- Some indexes are partial on a column that is never null. Plans are made once and kept, perhaps from the day when the
--- table was empty and any index that leads with the project looked as good as another; a predicate that only a condition
--- on the column implies keeps an index out of the plans it was not made for.
+-- table was empty and any index that leads with the project looked as good as another; a predicate that only a
+-- condition on the column implies keeps an index out of the plans it was not made for.
 
 do $$
 begin
@@ -15,6 +15,10 @@ begin
     end if;
 end
 $$;
+
+-- Stands for a text of any length in an index.
+create function coordinator.digest(p_text text) returns bytea
+language sql immutable parallel safe as $$ select sha256(replace(p_text, '\', '\\')::bytea) $$;
 
 create table coordinator.projects (
     project   text   collate "C" primary key check (octet_length(project) between 1 and 256),
@@ -27,8 +31,9 @@ comment on column coordinator.projects.audit_seq is 'the last position in the au
 create table coordinator.locks (
     project       text        collate "C" not null,
     space         text        collate "C" not null,
-    stem          text        collate "C" not null check (length(stem) <= 255),
-    key           text        collate "C" not null check (octet_length(key) between 1 and 4106),
+    stem          text        collate "C" not null,
+    tail          bytea       not null,
+    key           text        collate "C" not null,
     pattern       text        collate "C" not null,
     wild          boolean     not null,
     agent_id      text        collate "C" not null,
@@ -36,16 +41,15 @@ create table coordinator.locks (
     session_id    text        collate "C",
     mode          text        not null check (mode in ('exclusive', 'shared')),
     reason        text,
-    fencing_token bigint      not null check (fencing_token > 0),
+    fencing_token bigint      not null,
     locked_at     timestamptz not null,
     expires_at    timestamptz not null,
-    -- Tells apart what has one stem, in few bytes.
-    tail          text        collate "C" not null
-        generated always as (case when key = stem then '' else md5(key) end) stored,
     primary key (project, space, stem, agent_id, tail)
 );
 comment on column coordinator.locks.stem is
-    'the first 255 characters of what precedes the first wildcard: whatever overlaps a key has a stem above or below its own';
+    'up to 255 characters before the first wildcard: what overlaps a key has a stem equal to, above or below its own';
+comment on column coordinator.locks.tail is
+    'tells apart the keys of one stem: empty where the stem is the whole key, or else the key''s digest';
 create index locks_pause on coordinator.locks (project) where space = 'feature' and pattern like '%/pause';
 create index locks_due on coordinator.locks (project, expires_at) where expires_at is not null;
 create index locks_session on coordinator.locks (project, session_id) where session_id is not null;
@@ -101,7 +105,7 @@ create table coordinator.tasks (
     check ((status in ('claimed', 'running')) = (lease_expires_at is not null)),
     check ((status in ('completed', 'failed')) = (completed_at is not null))
 ) with (fillfactor = 80);
-create index tasks_status on coordinator.tasks (project, status, seq) where status is not null;
+create index tasks_status on coordinator.tasks (project, status, seq) where seq is not null;
 create index tasks_claimable on coordinator.tasks (project, priority, seq)
     where status = 'pending' and open_dependencies = 0 and priority is not null;
 create index tasks_claimable_of_type on coordinator.tasks (project, hashtextextended(task_type, 0), priority, seq)
@@ -110,7 +114,7 @@ create index tasks_held on coordinator.tasks (project, claimed_by) where status 
 create index tasks_lease_due on coordinator.tasks (project, lease_expires_at) where lease_expires_at is not null;
 create index tasks_deadline_due on coordinator.tasks (project, deadline)
     where status = 'pending' and deadline is not null;
-create unique index tasks_idempotency on coordinator.tasks (project, md5(idempotency_key))
+create unique index tasks_idempotency on coordinator.tasks (project, coordinator.digest(idempotency_key))
     where idempotency_key is not null;
 
 create table coordinator.task_dependencies (
@@ -156,7 +160,7 @@ comment on column coordinator.api_keys.hash is 'SHA-256 of the key in lower-case
 
 create table coordinator.audit (
     project       text        collate "C" not null,
-    seq           bigint      not null check (seq > 0),
+    seq           bigint      not null,
     id            uuid        not null,
     agent_id      text        collate "C" not null,
     agent_type    text        not null,

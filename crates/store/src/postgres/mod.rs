@@ -1,9 +1,9 @@
 //! The store for teams: PostgreSQL, on any server, behind any pooler.
 //!
-//! The rules run inside the database, in the functions under `migrations/postgres/functions`: a batch of commands is one
-//! call of `coordinator.apply`, one round trip and one commit, and a question is one call of `coordinator.read`. Nothing
-//! is left in a connection between two calls (no prepared statements, no session locks, no settings), so that a pooler
-//! may hand it to somebody else after each transaction.
+//! The rules run inside the database, in the functions under `migrations/postgres/functions`: a batch of commands is
+//! one call of `coordinator.apply`, one round trip and one commit, and a question is one call of `coordinator.read`.
+//! Nothing is left in a connection between two calls (no prepared statements, no session locks, no settings), so that a
+//! pooler may hand it to somebody else after each transaction.
 
 mod connection;
 mod migrate;
@@ -151,8 +151,8 @@ fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Failed(format!("an answer that cannot be read: {error}"))
 }
 
-/// Puts U+FFFD where a string of the JSON text holds a NUL, which PostgreSQL cannot store: one client's NUL must not fail
-/// the batch that it shares with others. Payloads that hold JSON as text come through as they are.
+/// Puts U+FFFD where a string of the JSON text holds a NUL, which PostgreSQL cannot store: one client's NUL must not
+/// fail the batch that it shares with others. Payloads that hold JSON as text come through as they are.
 fn without_nul(json: String) -> String {
     const NUL: &str = "\\u0000";
     if !json.contains(NUL) {

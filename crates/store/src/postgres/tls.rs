@@ -1,9 +1,10 @@
 //! Encryption on the way to the server, by the connection string's `sslmode`, which means what it means to libpq.
 //!
-//! `disable`: none. `prefer` (the default) and `require`: encrypted if the server can, or else not at all, but whoever
-//! answers is believed: hosted servers have certificates of authorities of their own. `verify-full`: the certificate
-//! must be for this host and from a public authority, or from one in the file that `sslrootcert` names. `verify-ca`, and
-//! `require` with an `sslrootcert`, are taken as `verify-full`.
+//! - `disable`: none.
+//! - `prefer` (the default): if the server can. `require`: always. Whoever answers is believed, because many hosted
+//!   servers have certificates of an authority of their own.
+//! - `verify-full`: always, and the certificate must be for this host and from a public authority, or from one in the
+//!   PEM file that `sslrootcert` names. `verify-ca`, and `require` with an `sslrootcert`, are taken for `verify-full`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -754,16 +754,6 @@ impl Stores {
         let open = |engine: &Engine| runtime.block_on(World::open(*engine));
         Self { worlds: engines.iter().map(open).collect(), singly: open(&Engine::Memory) }
     }
-
-    /// Opens new ones where that costs little: what concerns all projects grows slow with their number.
-    fn renew(&mut self, runtime: &Runtime) {
-        for world in self.worlds.iter_mut().chain([&mut self.singly]) {
-            let engine = world.engine();
-            if matches!(engine, Engine::Memory | Engine::Sqlite) {
-                *world = runtime.block_on(World::open(engine));
-            }
-        }
-    }
 }
 
 /// Runs scripts on these engines, the first of which is the reference.
@@ -772,7 +762,7 @@ fn compare(engines: &[Engine]) {
     let seed = setting("COORDINATOR_SEED", 1);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let stores = RefCell::new(Stores::open(&runtime, engines));
-    let number = Cell::new(0);
+    let number = Cell::new(0_u128);
     let config =
         Config { cases: sequences as u32, failure_persistence: None, max_shrink_iters: 3000, ..Config::default() };
     let mut bytes = [0; 32];
@@ -782,8 +772,9 @@ fn compare(engines: &[Engine]) {
         number.set(number.get() + 1);
         let project = format!("it's run {}", number.get());
         let mut stores = stores.borrow_mut();
-        if number.get() % 100 == 0 {
-            stores.renew(&runtime);
+        // What concerns all projects grows slow with their number.
+        if number.get().is_multiple_of(200) {
+            *stores = Stores::open(&runtime, engines);
         }
         let mut run = Run {
             worlds: stores.worlds.iter().map(|world| world.in_project(&project)).collect(),

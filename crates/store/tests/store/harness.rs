@@ -56,7 +56,7 @@ pub enum Home {
     /// The file `db` in a directory of its own.
     Sqlite(TempDir),
     /// A database of its own, and a connection to it as its superuser.
-    Postgres(Database, Client),
+    Postgres(Database, Box<Client>),
 }
 
 /// A store, a project in it, and the time.
@@ -79,7 +79,7 @@ impl World {
             Engine::Sqlite => Home::Sqlite(directory()),
             Engine::Postgres => {
                 let database = Database::create().await;
-                let client = superuser(&database).await;
+                let client = Box::new(superuser(&database).await);
                 Home::Postgres(database, client)
             }
         });

@@ -1,6 +1,7 @@
 //! A client that does what it is told, one line at a time.
 
 use std::io::{BufRead, Write, stdin, stdout};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -50,14 +51,28 @@ pub fn run(identity: Identity, way: Way) -> anyhow::Result<()> {
     };
     door.connect()?;
     say(&Hello { server: door.server() })?;
-    for line in stdin().lock().lines() {
-        let order: Order = serde_json::from_str(&line?)?;
+    for line in orders() {
+        let order: Order = serde_json::from_str(&line)?;
         door.connect()?;
         let asked = clock::monotonic();
         let reply = door.call(&order.operation, &order.arguments, PATIENCE);
         say(&Answer { asked, answered: clock::monotonic(), reply })?;
     }
     Ok(())
+}
+
+/// The lines of standard input. Their end is the end of this process, whatever it waits for.
+fn orders() -> Receiver<String> {
+    let (sender, orders) = channel();
+    std::thread::spawn(move || {
+        for line in stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+        std::process::exit(0);
+    });
+    orders
 }
 
 fn say(line: &impl Serialize) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 -- The one way in: a batch of commands, applied in order, in one transaction.
 
--- Applies the commands after freeing what is due, and answers their outcomes in the same order. Commands and outcomes are
--- those of `model/src/command.rs`, as serde writes them.
+-- Applies the commands after freeing what is due, and answers their outcomes in the same order. Commands and outcomes
+-- are those of `model/src/command.rs`, as serde writes them.
 --
 -- Plans are made once a session and then kept, for tables of any size: hence the settings.
 create or replace function coordinator.apply(p_project text, p_commands jsonb) returns jsonb
@@ -153,7 +153,8 @@ begin
         project, id, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at
     ) values (
         p_turn.project, (p_key ->> 'id')::uuid, p_key ->> 'name', p_key ->> 'hash', p_key ->> 'agent_id',
-        p_key ->> 'agent_type', p_turn.now, (p_key ->> 'expires_at')::timestamptz, (p_key ->> 'revoked_at')::timestamptz
+        p_key ->> 'agent_type', p_turn.now, coordinator.instant(p_key ->> 'expires_at'),
+        coordinator.instant(p_key ->> 'revoked_at')
     )
     on conflict (project, id) do update
     set name = excluded.name, hash = excluded.hash, agent_id = excluded.agent_id, agent_type = excluded.agent_type,

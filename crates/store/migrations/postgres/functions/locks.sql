@@ -6,6 +6,12 @@ language sql immutable parallel safe as $$
     select left(case when p_wild then regexp_replace(p_pattern, '(^|/)[^/]*[*?].*$', '') else p_pattern end, 255)
 $$;
 
+-- What tells the key from others of the same stem, in few bytes.
+create or replace function coordinator.tail(p_key text, p_stem text) returns bytea
+language sql immutable parallel safe as $$
+    select case when p_key = p_stem then '' else coordinator.digest(p_key) end
+$$;
+
 -- The stem and all its ancestors up to the whole repository ('').
 create or replace function coordinator.lineage(p_stem text) returns text[]
 language plpgsql immutable parallel safe as $$
@@ -32,8 +38,8 @@ declare
     is_wild     boolean := (p_key -> 'wild')::boolean;
     the_stem    text := coordinator.stem(the_pattern, is_wild);
     ancestors   text[] := coordinator.lineage(the_stem);
-    -- '0' is the character after '/': what begins with "stem/" lies between the two. Everything is below the empty stem;
-    -- no stem has 256 characters.
+    -- '0' is the character after '/': what begins with "stem/" lies between the two. Everything is below the empty
+    -- stem, and no stem has 256 characters.
     first_below text := case the_stem when '' then '' else the_stem || '/' end;
     after_below text := case the_stem when '' then repeat(U&'\+10FFFF', 256) else the_stem || '0' end;
 begin
@@ -112,20 +118,23 @@ create or replace function coordinator.waiters_in_the_way(
     p_project text, p_agent text, p_keys jsonb, p_mode text, p_ticket uuid
 ) returns coordinator.waiters[]
 language plpgsql as $$
+declare
+    place bigint := (select w.seq from coordinator.waiters as w where w.project = p_project and w.ticket = p_ticket);
 begin
     return (
         select array_agg(w order by w.seq)
         from coordinator.waiters as w
         where w.project = p_project and w.agent_id <> p_agent and not coordinator.agree(w.mode, p_mode)
-            and w.seq < coalesce(
-                (select own.seq from coordinator.waiters as own where own.project = p_project and own.ticket = p_ticket),
-                9223372036854775807
-            )
+            and (place is null or w.seq < place)
             and coordinator.any_overlap(p_keys, w.keys)
             and not coordinator.waits_for_lock_of(w, p_agent)
     );
 end
 $$;
+
+-- The feature of a `feature:ID:PURPOSE` key.
+create or replace function coordinator.feature_of(p_pattern text) returns text
+language sql immutable parallel safe as $$ select regexp_replace(p_pattern, '/[^/]*$', '') $$;
 
 -- Another agent's pause lock on a feature this work is for: the feature named in the request, that of a `feature:` key,
 -- or that of a task the caller has claimed.
@@ -142,17 +151,19 @@ begin
         and p_request -> 'keys' is distinct from jsonb_build_array(
             jsonb_build_object('text', l.key, 'space', l.space, 'pattern', l.pattern, 'wild', l.wild)
         )
-        and left(l.pattern, -length('/pause')) in (
+        and coordinator.feature_of(l.pattern) in (
             select p_request ->> 'feature_id'
             union all
-            select regexp_replace(asked ->> 'pattern', '/[^/]*$', '')
+            select coordinator.feature_of(asked ->> 'pattern')
             from jsonb_array_elements(p_request -> 'keys') as asked
             where asked ->> 'space' = 'feature'
             union all
-            select t.feature_id from coordinator.tasks as t
-            where t.project = p_turn.project and t.claimed_by = p_turn.agent_id and t.status in ('claimed', 'running')
+            select t.feature_id
+            from coordinator.tasks as t
+            where t.project = p_turn.project and t.claimed_by = p_turn.agent_id
+                and t.status in ('claimed', 'running')
         )
-    order by left(l.pattern, -length('/pause')), l.fencing_token, l.key
+    order by coordinator.feature_of(l.pattern), l.fencing_token, l.key
     limit 1;
     return pause;
 end
@@ -205,7 +216,7 @@ begin
         'kind', 'blocked',
         'reason', p_reason,
         'locks', (
-            select coalesce(jsonb_agg(coordinator.lock_to_json(first.lock) order by first.fencing_token, first.key), '[]')
+            select coalesce(jsonb_agg(coordinator.lock_to_json(first.lock) order by fencing_token, key), '[]')
             from (
                 select distinct on (fencing_token, key) fencing_token, key, lock
                 from unnest(p_locks) as lock
@@ -235,6 +246,8 @@ declare
     is_new   boolean;
     waiters  coordinator.waiters[];
     the_key  jsonb;
+    the_text text;
+    the_stem text;
     token    bigint;
     grants   jsonb := '[]';
 begin
@@ -272,26 +285,25 @@ begin
     end if;
     for at in 0 .. jsonb_array_length(keys) - 1 loop
         the_key := keys -> at;
+        the_text := the_key ->> 'text';
+        the_stem := coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean);
         token := way.held[at + 1];
         if token is null then
             token := p_seq;
             insert into coordinator.locks (
-                project, space, stem, key, pattern, wild, agent_id, agent_type, session_id, mode, reason,
+                project, space, stem, tail, key, pattern, wild, agent_id, agent_type, session_id, mode, reason,
                 fencing_token, locked_at, expires_at
             ) values (
-                p_turn.project, the_key ->> 'space',
-                coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean),
-                the_key ->> 'text', the_key ->> 'pattern', (the_key -> 'wild')::boolean,
-                p_turn.agent_id, p_turn.agent_type, p_turn.session_id, the_mode, p_request ->> 'reason',
-                token, p_turn.now, ends_at
+                p_turn.project, the_key ->> 'space', the_stem, coordinator.tail(the_text, the_stem), the_text,
+                the_key ->> 'pattern', (the_key -> 'wild')::boolean, p_turn.agent_id, p_turn.agent_type,
+                p_turn.session_id, the_mode, p_request ->> 'reason', token, p_turn.now, ends_at
             );
         else
             update coordinator.locks as l
             set agent_type = p_turn.agent_type, session_id = p_turn.session_id, mode = the_mode,
                 reason = coalesce(p_request ->> 'reason', l.reason), expires_at = ends_at
-            where l.project = p_turn.project and l.space = the_key ->> 'space'
-                and l.stem = coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean)
-                and l.agent_id = p_turn.agent_id and l.key = the_key ->> 'text';
+            where l.project = p_turn.project and l.space = the_key ->> 'space' and l.stem = the_stem
+                and l.tail = coordinator.tail(the_text, the_stem) and l.agent_id = p_turn.agent_id;
         end if;
         grants := grants || jsonb_build_object(
             'key', the_key, 'refreshed', way.held[at + 1] is not null, 'fencing_token', token,
@@ -370,12 +382,14 @@ $$;
 create or replace function coordinator.deadlock(p_project text, p_ticket uuid) returns text[]
 language plpgsql as $$
 declare
-    -- The queue up to the caller: only the youngest of a cycle is refused.
+    place     bigint := (
+        select w.seq from coordinator.waiters as w where w.project = p_project and w.ticket = p_ticket
+    );
+    -- Up to the caller: only the youngest of a cycle is refused.
     queue     coordinator.waiters[] := (
         select array_agg(w order by w.seq)
         from coordinator.waiters as w
-        where w.project = p_project
-            and w.seq <= (select own.seq from coordinator.waiters as own where own.project = p_project and own.ticket = p_ticket)
+        where w.project = p_project and w.seq <= place
     );
     start     integer := cardinality(queue);
     came_from integer[] := array_fill(null::integer, array[start]);
@@ -412,10 +426,10 @@ begin
             end loop;
             return queue[start].agent_id || cycle;
         end if;
-        for place in 1 .. start - 1 loop
-            if came_from[place] is null and queue[place].agent_id = any (holders) then
-                came_from[place] := at;
-                frontier := frontier || place;
+        for older in 1 .. start - 1 loop
+            if came_from[older] is null and queue[older].agent_id = any (holders) then
+                came_from[older] := at;
+                frontier := frontier || older;
             end if;
         end loop;
     end loop;
@@ -429,6 +443,7 @@ declare
     keys     jsonb := p_request -> 'keys';
     given    bigint := p_request ->> 'fencing_token';
     the_key  jsonb;
+    the_stem text;
     refusal  jsonb;
     released jsonb := '[]';
     missing  jsonb := '[]';
@@ -436,11 +451,11 @@ begin
     if given is not null then
         for at in 0 .. jsonb_array_length(keys) - 1 loop
             the_key := keys -> at;
+            the_stem := coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean);
             select coordinator.stale(l.key, given, l.fencing_token) into refusal
             from coordinator.locks as l
-            where l.project = p_turn.project and l.space = the_key ->> 'space'
-                and l.stem = coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean)
-                and l.agent_id = p_turn.agent_id and l.key = the_key ->> 'text';
+            where l.project = p_turn.project and l.space = the_key ->> 'space' and l.stem = the_stem
+                and l.tail = coordinator.tail(the_key ->> 'text', the_stem) and l.agent_id = p_turn.agent_id;
             if refusal is not null then
                 return refusal;
             end if;
@@ -448,10 +463,10 @@ begin
     end if;
     for at in 0 .. jsonb_array_length(keys) - 1 loop
         the_key := keys -> at;
+        the_stem := coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean);
         delete from coordinator.locks as l
-        where l.project = p_turn.project and l.space = the_key ->> 'space'
-            and l.stem = coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean)
-            and l.agent_id = p_turn.agent_id and l.key = the_key ->> 'text';
+        where l.project = p_turn.project and l.space = the_key ->> 'space' and l.stem = the_stem
+            and l.tail = coordinator.tail(the_key ->> 'text', the_stem) and l.agent_id = p_turn.agent_id;
         if found then
             released := released || the_key;
         else

@@ -30,7 +30,7 @@ begin
     return case p_query ->> 'kind'
         when 'locks' then coordinator.list_locks(p_project, p_query -> 'keys')
         when 'waiters' then coordinator.list_waiters(p_project)
-        when 'task' then coordinator.find_task(p_project, (p_query ->> 'task_id')::uuid)
+        when 'task' then coalesce(coordinator.find_task(p_project, (p_query ->> 'task_id')::uuid), 'null')
         when 'tasks' then coordinator.list_tasks(p_project, p_query)
         when 'sessions' then json_build_object(
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant

@@ -1,5 +1,5 @@
--- Freeing what is due: one rule for locks, claims, sessions and places in a queue. What has an `expires_at` that is past,
--- by the database's clock, is over.
+-- Freeing what is due: one rule for locks, claims, sessions and places in a queue. What has an `expires_at` that is
+-- past, by the database's clock, is over.
 
 -- Is there anything to free?
 create or replace function coordinator.is_due(p_project text, p_now timestamptz) returns boolean
@@ -97,8 +97,8 @@ begin
 end
 $$;
 
--- Ends a session: its locks are released, its tasks taken back. Not those of another agent that used the session's id as
--- a label before it was registered.
+-- Ends a session: its locks are released, its tasks taken back. Not those of another agent that used the session's id
+-- as a label before it was registered.
 create or replace function coordinator.disconnect(
     p_session coordinator.sessions, p_now timestamptz, inout p_audit_seq bigint, inout p_freed coordinator.freed
 )

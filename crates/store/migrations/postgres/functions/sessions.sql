@@ -2,8 +2,8 @@
 
 -- May the caller's session act? Null, or the refusal. Every operation is a sign of its life.
 --
--- A session that never registered is only a label. One that was disconnected must register again first: whatever it held
--- may be another's by now.
+-- A session that never registered is only a label. One that was disconnected must register again first: whatever it
+-- held may be another's by now.
 create or replace function coordinator.admit(p_turn coordinator.turn) returns jsonb
 language plpgsql as $$
 declare

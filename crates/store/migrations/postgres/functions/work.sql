@@ -7,6 +7,7 @@ language plpgsql as $$
 declare
     the_task     uuid := p_request ->> 'task_id';
     dependencies uuid[] := array(select jsonb_array_elements_text(p_request -> 'depends_on'));
+    too_late     timestamptz := coordinator.instant(p_request ->> 'deadline');
     open         bigint := 0;
     earlier      record;
     found_out    record;
@@ -14,8 +15,8 @@ begin
     if p_request ->> 'idempotency_key' is not null then
         select t.task_id, t.fingerprint into earlier
         from coordinator.tasks as t
-        where t.project = p_turn.project and md5(t.idempotency_key) = md5(p_request ->> 'idempotency_key')
-            and t.idempotency_key = p_request ->> 'idempotency_key';
+        where t.project = p_turn.project
+            and coordinator.digest(t.idempotency_key) = coordinator.digest(p_request ->> 'idempotency_key');
         if found and earlier.fingerprint = p_request ->> 'fingerprint' then
             outcome := jsonb_build_object('kind', 'submitted', 'task_id', earlier.task_id, 'repeated', true);
             return;
@@ -26,7 +27,7 @@ begin
             return;
         end if;
     end if;
-    if (p_request ->> 'deadline')::timestamptz <= p_turn.now then
+    if too_late <= p_turn.now then
         outcome := '{"kind": "refused", "code": "deadline_exceeded"}';
         return;
     end if;
@@ -65,7 +66,7 @@ begin
     ) values (
         p_turn.project, the_task, p_seq, p_request ->> 'task_type', p_request ->> 'description',
         (p_request ->> 'input_data')::json, (p_request ->> 'priority')::smallint, 'pending', dependencies, open,
-        (p_request ->> 'deadline')::timestamptz, (p_request ->> 'max_attempts')::bigint, 0,
+        too_late, (p_request ->> 'max_attempts')::bigint, 0,
         p_request ->> 'idempotency_key', p_request ->> 'fingerprint', p_request ->> 'required_capability',
         p_request ->> 'assignee', p_request ->> 'feature_id', p_turn.agent_id, 0, p_turn.now
     );
@@ -77,28 +78,15 @@ begin
 end
 $$;
 
--- Does another agent hold the feature's pause lock?
-create or replace function coordinator.is_paused(p_project text, p_feature text, p_agent text) returns boolean
-language plpgsql as $$
-begin
-    return exists (
-        select
-        from coordinator.locks as l
-        where l.project = p_project and l.space = 'feature' and l.stem = left(p_feature || '/pause', 255)
-            and l.pattern = p_feature || '/pause' and l.agent_id <> p_agent
-    );
-end
-$$;
-
 -- May the agent take the task, which is pending and has no open dependency?
 create or replace function coordinator.may_claim(
-    p_turn coordinator.turn, p_task coordinator.tasks, p_capabilities text[]
+    p_turn coordinator.turn, p_task coordinator.tasks, p_capabilities text[], p_paused text[]
 ) returns boolean
-language sql as $$
+language sql immutable as $$
     select (p_task.not_before is null or p_task.not_before <= p_turn.now)
         and (p_task.required_capability is null or p_task.required_capability = any (p_capabilities))
         and (p_task.assignee is null or p_task.assignee = p_turn.agent_id)
-        and (p_task.feature_id is null or not coordinator.is_paused(p_turn.project, p_task.feature_id, p_turn.agent_id))
+        and (p_task.feature_id is null or p_task.feature_id <> all (p_paused))
 $$;
 
 -- Takes the first task by priority, then by age, that the agent may take.
@@ -107,21 +95,29 @@ create or replace function coordinator.claim(
 )
 language plpgsql as $$
 declare
-    capabilities text[];
-    types        text[];
-    first        uuid;
-    task         coordinator.tasks;
-begin
-    capabilities := array(
+    capabilities text[] := array(
         select unnest(s.capabilities)
         from coordinator.sessions as s
         where s.project = p_turn.project and s.agent_id = p_turn.agent_id and s.disconnected_at is null
     );
+    paused text[] := '{}';
+    types  text[];
+    first  uuid;
+    task   coordinator.tasks;
+begin
+    if p_turn.any_pause then
+        paused := array(
+            select coordinator.feature_of(l.pattern)
+            from coordinator.locks as l
+            where l.project = p_turn.project and l.space = 'feature' and l.pattern like '%/pause'
+                and l.agent_id <> p_turn.agent_id
+        );
+    end if;
     if p_request ->> 'task_types' is null then
         select t.task_id into first
         from coordinator.tasks as t
-        where t.project = p_turn.project and t.status = 'pending' and t.open_dependencies = 0 and t.priority is not null
-            and coordinator.may_claim(p_turn, t, capabilities)
+        where t.project = p_turn.project and t.status = 'pending' and t.open_dependencies = 0
+            and t.priority is not null and coordinator.may_claim(p_turn, t, capabilities, paused)
         order by t.priority, t.seq
         limit 1;
     else
@@ -132,7 +128,7 @@ begin
             from coordinator.tasks as t
             where t.project = p_turn.project and t.status = 'pending' and t.open_dependencies = 0
                 and hashtextextended(t.task_type, 0) = hashtextextended(type, 0) and t.task_type = type
-                and coordinator.may_claim(p_turn, t, capabilities)
+                and coordinator.may_claim(p_turn, t, capabilities, paused)
             order by t.priority, t.seq
             limit 1
         ) as candidate
@@ -177,9 +173,8 @@ declare
 begin
     select t.* into task
     from coordinator.tasks as t
-    where t.project = p_turn.project and t.task_id = (p_request ->> 'task_id')::uuid
-        and t.status in ('claimed', 'running') and t.claimed_by = p_turn.agent_id;
-    if not found then
+    where t.project = p_turn.project and t.task_id = (p_request ->> 'task_id')::uuid;
+    if not found or task.status not in ('claimed', 'running') or task.claimed_by <> p_turn.agent_id then
         return '{"kind": "refused", "code": "task_not_found_or_not_claimed_by_agent"}';
     end if;
     if p_request ->> 'fencing_token' is not null then
@@ -302,14 +297,33 @@ begin
 end
 $$;
 
+-- The tasks that wait for this one, oldest first: whatever has not ended, since this dependency of it is open.
+create or replace function coordinator.dependents(p_project text, p_task_id uuid) returns uuid[]
+language plpgsql as $$
+begin
+    return array(
+        select d.task_id
+        from coordinator.task_dependencies as d, lateral (
+            -- `offset 0`, as in `overlapping_locks`, makes it one look into the index for each.
+            select t.seq
+            from coordinator.tasks as t
+            where t.project = p_project and t.task_id = d.task_id and t.completed_at is null
+            offset 0
+        ) as waiting
+        where d.project = p_project and d.depends_on = p_task_id
+        order by waiting.seq
+    );
+end
+$$;
+
 -- Stores the final status. Success opens the way for its dependents; failure fails them, and theirs: returned in the
 -- order in which they fell.
 create or replace function coordinator.finish(p_task coordinator.tasks, p_now timestamptz) returns uuid[]
 language plpgsql as $$
 declare
-    fallen  uuid[] := '{}';
-    victims uuid[];
-    cause   coordinator.tasks := p_task;
+    failed    uuid[] := array[p_task.task_id];
+    visited   integer := 0;
+    dependent uuid;
 begin
     update coordinator.tasks as t
     set status = p_task.status, lease_expires_at = null, not_before = null, completed_at = p_now,
@@ -317,37 +331,28 @@ begin
     where t.project = p_task.project and t.task_id = p_task.task_id;
 
     if p_task.status = 'completed' then
-        update coordinator.tasks as t
-        set open_dependencies = t.open_dependencies - 1
-        where t.project = p_task.project and t.status = 'pending' and t.task_id = any (array(
-            select d.task_id
-            from coordinator.task_dependencies as d
-            where d.project = p_task.project and d.depends_on = p_task.task_id
-        ));
-        return fallen;
+        foreach dependent in array coordinator.dependents(p_task.project, p_task.task_id) loop
+            update coordinator.tasks as t
+            set open_dependencies = t.open_dependencies - 1
+            where t.project = p_task.project and t.task_id = dependent;
+        end loop;
+        return '{}';
     end if;
 
-    for visited in 0 .. 2147483647 loop
-        if visited > 0 then
-            exit when visited > cardinality(fallen);
-            select t.* into cause
-            from coordinator.tasks as t
-            where t.project = p_task.project and t.task_id = fallen[visited];
-        end if;
-        with victim as (
+    while visited < cardinality(failed) loop
+        visited := visited + 1;
+        foreach dependent in array coordinator.dependents(p_task.project, failed[visited]) loop
             update coordinator.tasks as t
             set status = 'failed', error_code = 'dependency_failed', not_before = null, completed_at = p_now,
-                error_message = format('it depends on task %s (%s), which failed', cause.task_id, cause.task_type)
-            where t.project = p_task.project and t.status = 'pending' and t.task_id = any (array(
-                select d.task_id
-                from coordinator.task_dependencies as d
-                where d.project = p_task.project and d.depends_on = cause.task_id
-            ))
-            returning t.task_id, t.seq
-        )
-        select coalesce(array_agg(victim.task_id order by victim.seq), '{}') into victims from victim;
-        fallen := fallen || victims;
+                error_message = (
+                    select format('it depends on task %s (%s), which failed', cause.task_id, cause.task_type)
+                    from coordinator.tasks as cause
+                    where cause.project = p_task.project and cause.task_id = failed[visited]
+                )
+            where t.project = p_task.project and t.task_id = dependent;
+            failed := failed || dependent;
+        end loop;
     end loop;
-    return fallen;
+    return failed[2:];
 end
 $$;
