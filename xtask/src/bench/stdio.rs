@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use super::programs::{Launch, see_off};
 
 /// Calls that are not counted: they open the session and fill what is filled once.
-const WARM_UP: u32 = 20;
+const WARM_UP: u32 = 5;
 
 const ACQUIRE: &str = r#"{"name":"acquire_lock","arguments":{"file_path":"src/module_1/file_1.rs"}}"#;
 const RELEASE: &str = r#"{"name":"release_lock","arguments":{"file_path":"src/module_1/file_1.rs"}}"#;

@@ -1,30 +1,54 @@
 //! What was measured, held against what it should be: a Markdown table.
+//!
+//! A shared disk may be forty times slower in one second than in another. So a ratio whose floor swayed, or that cannot
+//! be, is marked: it tells of the machine, whichever side of the goal it is on.
 
 use std::fmt::{self, Display};
 
-/// What is good enough.
+/// The floor's rounds differ by this factor or more: the machine was not steady.
+const SWAY: f64 = 1.5;
+
+/// A side on which a figure must be.
 #[derive(Clone, Copy, Debug)]
-pub enum Goal {
+pub enum Bound {
     /// This much or more.
     AtLeast(f64),
     /// This much or less.
     AtMost(f64),
 }
 
-impl Goal {
-    fn is_met(self, value: f64) -> bool {
+impl Bound {
+    fn holds(self, value: f64) -> bool {
         match self {
-            Self::AtLeast(goal) => value >= goal,
-            Self::AtMost(goal) => value <= goal,
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
         }
     }
 
     fn in_words(self, unit: &str) -> String {
         match self {
-            Self::AtLeast(goal) => format!("≥ {goal}{unit}"),
-            Self::AtMost(goal) => format!("≤ {goal}{unit}"),
+            Self::AtLeast(bound) => format!("≥ {bound}{unit}"),
+            Self::AtMost(bound) => format!("≤ {bound}{unit}"),
         }
     }
+}
+
+/// Our figures and the raw engine's, one of each for every round.
+pub struct Comparison<'a> {
+    /// What was done, on what.
+    pub case: String,
+    /// By how many agents.
+    pub connections: u32,
+    /// Of the figures; nothing for those by the second.
+    pub unit: &'a str,
+    /// Ours.
+    pub ours: &'a [f64],
+    /// The raw engine's.
+    pub raw: &'a [f64],
+    /// What the ratio should be.
+    pub goal: Option<Bound>,
+    /// What the ratio can be on a machine that is as fast for one as for the other.
+    pub possible: Option<Bound>,
 }
 
 /// All that was measured.
@@ -39,36 +63,42 @@ struct Row {
     ratio: String,
     goal: String,
     met: Option<bool>,
+    /// Why it is not to be trusted.
+    doubt: Option<String>,
 }
 
 impl Table {
-    /// A figure and the raw engine's, one of each for every round; the goal is for the ratio.
-    pub fn compare(
-        &mut self,
-        case: &str,
-        connections: u32,
-        unit: &str,
-        (ours, raw): (&[f64], &[f64]),
-        goal: Option<Goal>,
-    ) {
+    /// The goal is for the median of the rounds' ratios.
+    pub fn compare(&mut self, comparison: Comparison<'_>) {
+        let Comparison { case, connections, unit, ours, raw, goal, possible } = comparison;
         let ratios: Vec<f64> = ours.iter().zip(raw).map(|(ours, raw)| ours / raw).collect();
         let ratio = median(&ratios);
-        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = ratios.iter().copied().fold(0.0, f64::max);
+        let (least, most) = ends(&ratios);
         let range = if ratios.len() > 1 { format!(" ({least:.2}–{most:.2})") } else { String::new() };
+        let (slowest, fastest) = ends(raw);
+        let doubt = if raw.len() < 2 {
+            Some("one round shows nothing of how steady the machine was".into())
+        } else if possible.is_some_and(|possible| !possible.holds(ratio)) {
+            Some("better than the floor one commit at a time, which cannot be: the machine was not steady".into())
+        } else if fastest >= slowest * SWAY {
+            Some(format!("the floor itself went from {slowest:.0}{unit} to {fastest:.0}{unit} between rounds"))
+        } else {
+            None
+        };
         self.0.push(Row {
-            case: case.into(),
+            case,
             connections: connections.to_string(),
             ours: format!("{:.0}{unit}", median(ours)),
             raw: format!("{:.0}{unit}", median(raw)),
             ratio: format!("{ratio:.2}{range}"),
             goal: goal.map_or_else(nothing, |goal| goal.in_words(" ×")),
-            met: goal.map(|goal| goal.is_met(ratio)),
+            met: goal.map(|goal| goal.holds(ratio)),
+            doubt,
         });
     }
 
     /// A figure that stands for itself.
-    pub fn alone(&mut self, case: &str, unit: &str, value: f64, goal: Goal) {
+    pub fn alone(&mut self, case: &str, unit: &str, value: f64, goal: Bound) {
         self.0.push(Row {
             case: case.into(),
             connections: nothing(),
@@ -76,13 +106,21 @@ impl Table {
             raw: nothing(),
             ratio: nothing(),
             goal: goal.in_words(unit),
-            met: Some(goal.is_met(value)),
+            met: Some(goal.holds(value)),
+            doubt: None,
         });
     }
+}
 
-    /// The goals that are not met.
-    fn missed(&self) -> impl Iterator<Item = &Row> {
-        self.0.iter().filter(|row| row.met == Some(false))
+impl Row {
+    fn name(&self) -> String {
+        let Self { case, connections, .. } = self;
+        if connections == NOTHING { case.clone() } else { format!("{case}, connections: {connections}") }
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = self.met.map_or_else(nothing, |met| if met { "yes" } else { "**no**" }.into());
+        if self.doubt.is_some() { verdict + " (?)" } else { verdict }
     }
 }
 
@@ -92,20 +130,20 @@ impl Display for Table {
         writeln!(f, "|---|--:|--:|--:|--:|--:|---|")?;
         for row in &self.0 {
             let Row { case, connections, ours, raw, ratio, goal, .. } = row;
-            let met = row.met.map_or_else(nothing, |met| if met { "yes" } else { "**no**" }.into());
-            writeln!(f, "| {case} | {connections} | {ours} | {raw} | {ratio} | {goal} | {met} |")?;
+            writeln!(f, "| {case} | {connections} | {ours} | {raw} | {ratio} | {goal} | {} |", row.verdict())?;
         }
-        writeln!(f)?;
-        if self.missed().next().is_none() {
-            return writeln!(f, "All goals are met.");
+        let missed: Vec<&Row> = self.0.iter().filter(|row| row.met == Some(false)).collect();
+        writeln!(f, "\n{}", if missed.is_empty() { "All goals are met." } else { "Goals not met:" })?;
+        for row in missed {
+            let got = if row.ratio == NOTHING { &row.ours } else { &row.ratio };
+            writeln!(f, "- {}: {got}, and should be {}", row.name(), row.goal)?;
         }
-        writeln!(f, "Goals not met:")?;
-        for Row { case, connections, ours, ratio, goal, .. } in self.missed() {
-            let (among, got) = match ratio.as_str() {
-                NOTHING => (String::new(), ours),
-                ratio => (format!(", {connections} connections"), &ratio.to_owned()),
-            };
-            writeln!(f, "- {case}{among}: {got}, and should be {goal}")?;
+        let doubts: Vec<(&Row, &String)> = self.0.iter().filter_map(|row| Some((row, row.doubt.as_ref()?))).collect();
+        if !doubts.is_empty() {
+            writeln!(f, "\n(?) Not to be relied on, met or not; run it again on a quiet machine:")?;
+        }
+        for (row, doubt) in doubts {
+            writeln!(f, "- {}: {doubt}", row.name())?;
         }
         Ok(())
     }
@@ -115,6 +153,10 @@ const NOTHING: &str = "–";
 
 fn nothing() -> String {
     NOTHING.into()
+}
+
+fn ends(values: &[f64]) -> (f64, f64) {
+    (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max))
 }
 
 /// The one in the middle; of an even number, the mean of the two.
@@ -133,19 +175,46 @@ pub fn median(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    fn shown(ours: &[f64], raw: &[f64], possible: Option<Bound>) -> String {
+        let mut table = Table::default();
+        let goal = Some(Bound::AtLeast(1.5));
+        table.compare(Comparison { case: "locks".into(), connections: 8, unit: "", ours, raw, goal, possible });
+        table.to_string()
+    }
+
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_ratios() {
-        let mut table = Table::default();
-        table.compare("locks", 8, "", (&[10.0, 30.0, 20.0], &[10.0, 10.0, 40.0]), Some(Goal::AtLeast(1.5)));
-        let shown = table.to_string();
-        assert!(shown.contains("| locks | 8 | 20 | 10 | 1.00 (0.50–3.00) | ≥ 1.5 × | **no** |"), "{shown}");
-        assert!(shown.contains("- locks, 8 connections: 1.00 (0.50–3.00), and should be ≥ 1.5 ×"), "{shown}");
+        let shown = shown(&[10.0, 36.0, 20.0], &[10.0, 12.0, 14.0], None);
+        assert!(shown.contains("| locks | 8 | 20 | 12 | 1.43 (1.00–3.00) | ≥ 1.5 × | **no** |"), "{shown}");
+        assert!(shown.contains("- locks, connections: 8: 1.43 (1.00–3.00), and should be ≥ 1.5 ×"), "{shown}");
+        assert!(!shown.contains("(?)"), "{shown}");
+    }
+
+    #[test]
+    fn a_ratio_to_a_floor_that_swayed_is_in_doubt_though_it_meets_the_goal() {
+        let shown = shown(&[20.0, 30.0], &[10.0, 15.0], None);
+        assert!(shown.contains("| yes (?) |"), "{shown}");
+        assert!(
+            shown.contains("- locks, connections: 8: the floor itself went from 10 to 15 between rounds"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_ratio_that_cannot_be_is_in_doubt() {
+        let shown = shown(&[20.0, 20.0], &[10.0, 10.0], Some(Bound::AtMost(1.1)));
+        assert!(shown.contains("| yes (?) |") && shown.contains("which cannot be"), "{shown}");
+    }
+
+    #[test]
+    fn a_single_round_is_in_doubt() {
+        assert!(shown(&[20.0], &[10.0], None).contains("one round shows nothing"));
     }
 
     #[test]
     fn a_figure_may_stand_for_itself() {
         let mut table = Table::default();
-        table.alone("memory", " MB", 19.96, Goal::AtMost(20.0));
+        table.alone("memory", " MB", 19.96, Bound::AtMost(20.0));
         let shown = table.to_string();
         assert!(shown.contains("| memory | – | 20.0 MB | – | – | ≤ 20 MB | yes |"), "{shown}");
         assert!(shown.contains("All goals are met."), "{shown}");
