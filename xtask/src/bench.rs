@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what the coordinator does, as a ratio to what the bare engine does with the same rows and the same
 //! durability on the same machine in the same minute.
 //!
-//! Ours and the floor take turns every second, because a shared disk is not the same for long; what counts is the median
-//! of the rounds' ratios. It is no test: it succeeds whatever the figures, and says which goals are not met.
+//! Ours and the floor take short turns, because a shared disk is not the same for long; what counts is the median of the
+//! rounds' ratios. It is no test: it succeeds whatever the figures, and says which goals are not met.
 
 mod load;
 mod programs;
@@ -28,7 +28,7 @@ const STARTS: u32 = 20;
 /// How long a server is left alone before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How long one of them has its turn, in seconds: the least that `pgbench` can be told.
+/// How long one of them has its turn, in seconds. Only `pgbench`, which is a while getting ready, has the whole round.
 const TURN: u64 = 1;
 
 /// An agent that waits for each commit does not make more of them than a loop that does nothing else; one who measures
@@ -119,10 +119,11 @@ impl Bench<'_> {
         for work in [Work::LockPair, Work::TaskCycle] {
             for agents in CONNECTIONS {
                 let case = format!("SQLite, {}", in_words(work));
-                let [raw, ours] = self.rounds(&format!("{case}, {agents} connections"), || {
-                    let raw = floor.per_second(work, TURN)?;
-                    Ok([raw, load::per_second(server.address, work, agents, TURN)?])
-                })?;
+                let [raw, ours] =
+                    self.rounds(&format!("{case}, {agents} connections"), self.arguments.seconds, || {
+                        let raw = floor.per_second(work, TURN)?;
+                        Ok([raw, load::per_second(server.address, work, agents, TURN)?])
+                    })?;
                 let goal = match (work, agents) {
                     (Work::LockPair, 1) => Some(LOCK_PAIRS_ON_SQLITE_ALONE),
                     (Work::LockPair, 32) => Some(LOCK_PAIRS_ON_SQLITE_IN_A_CROWD),
@@ -146,14 +147,15 @@ impl Bench<'_> {
         let cluster = Cluster::start()?;
         let dsn = cluster.dsn("postgres");
         let server = Server::start(&Launch::on_postgres(self.program, &dsn), self.directory)?;
+        let seconds = self.arguments.seconds;
         let floor = PostgresFloor::new(&dsn)?;
         for work in [Work::LockPair, Work::TaskCycle] {
             for agents in CONNECTIONS {
                 let case = format!("PostgreSQL, {}", in_words(work));
-                let [natural, strict, ours] = self.rounds(&format!("{case}, {agents} connections"), || {
-                    let natural = floor.per_second(work, Form::Transaction, agents, TURN)?;
-                    let strict = floor.per_second(work, Form::Statement, agents, TURN)?;
-                    Ok([natural, strict, load::per_second(server.address, work, agents, TURN)?])
+                let [natural, strict, ours] = self.rounds(&format!("{case}, {agents} connections"), 1, || {
+                    let natural = floor.per_second(work, Form::Transaction, agents, seconds)?;
+                    let strict = floor.per_second(work, Form::Statement, agents, seconds)?;
+                    Ok([natural, strict, load::per_second(server.address, work, agents, seconds)?])
                 })?;
                 let goal = (work == Work::LockPair && agents == 32).then_some(LOCK_PAIRS_ON_POSTGRES);
                 let floors = [("natural script", &natural, goal), ("one statement a step (stricter)", &strict, None)];
@@ -178,7 +180,7 @@ impl Bench<'_> {
         let (mut agent, _) = stdio::Agent::start(&launch)?;
         let mut floor = SqliteFloor::new(self.directory)?;
         let case = "MCP stdio, p50 of a call";
-        let [raw, ours] = self.rounds(case, || {
+        let [raw, ours] = self.rounds(case, self.arguments.seconds, || {
             let raw = median_microseconds(&floor.commit_times(TURN)?);
             Ok([raw, median_microseconds(&agent.call_times(TURN)?)])
         })?;
@@ -217,19 +219,20 @@ impl Bench<'_> {
     fn rounds<const N: usize>(
         &self,
         what: &str,
-        mut turns: impl FnMut() -> anyhow::Result<[f64; N]>,
+        turns: u64,
+        mut turn: impl FnMut() -> anyhow::Result<[f64; N]>,
     ) -> anyhow::Result<[Vec<f64>; N]> {
         eprintln!("{what}");
         let mut figures = [const { vec![] }; N];
         for _ in 0..self.arguments.rounds {
             let mut sums = [0.0; N];
-            for _ in 0..self.arguments.seconds {
-                for (sum, figure) in sums.iter_mut().zip(turns()?) {
+            for _ in 0..turns {
+                for (sum, figure) in sums.iter_mut().zip(turn()?) {
                     *sum += figure;
                 }
             }
             for (figures, sum) in figures.iter_mut().zip(sums) {
-                figures.push(sum / self.arguments.seconds as f64);
+                figures.push(sum / turns as f64);
             }
         }
         Ok(figures)

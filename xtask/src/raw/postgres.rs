@@ -111,12 +111,15 @@ impl Floor {
             (Work::TaskCycle, Form::Statement) => TASK_CYCLE_IN_STATEMENTS,
             (Work::TaskCycle, Form::Transaction) => TASK_CYCLE_IN_TRANSACTIONS,
         };
-        let threads = format!("--jobs={}", clients.min(2));
-        let load = [&format!("--client={clients}"), &threads, &format!("--time={seconds}"), "--protocol=prepared"];
-        transactions_per_second(&pgbench(&self.dsn, script, &load)?)
+        // Its clock starts before its clients are connected and warm, and may end before its last report.
+        let time = format!("--time={}", seconds + 2);
+        let (clients, threads) = (format!("--client={clients}"), format!("--jobs={}", clients.min(2)));
+        let load = [&clients, &threads, &time, "--protocol=prepared", "--progress=1"];
+        steady_rate(&pgbench(&self.dsn, script, &load)?)
     }
 }
 
+/// Runs it and gives back what it reported on the way.
 fn pgbench(dsn: &str, script: &str, load: &[&str]) -> anyhow::Result<String> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("script.sql");
@@ -125,11 +128,44 @@ fn pgbench(dsn: &str, script: &str, load: &[&str]) -> anyhow::Result<String> {
     command.arg("--no-vacuum").arg("--file").arg(&file).args(load).arg(dsn);
     let output = command.output().context("run pgbench")?;
     ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
+    Ok(String::from_utf8(output.stderr)?)
 }
 
+/// The rate after the first second, in which each client connects, prepares its statements and fills its caches.
 /// `pgbench` counts one run of its script as one transaction, however many commits are in it.
-fn transactions_per_second(report: &str) -> anyhow::Result<f64> {
-    let figure = report.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next());
-    figure.with_context(|| format!("no figure in pgbench's report:\n{report}"))?.parse().context("pgbench's figure")
+fn steady_rate(reports: &str) -> anyhow::Result<f64> {
+    let mut warm_up = None;
+    let (mut transactions, mut end) = (0.0, 0.0);
+    for (time, rate) in reports.lines().filter_map(progress) {
+        if warm_up.is_none() {
+            warm_up = Some(time);
+        } else {
+            transactions += rate * (time - end);
+        }
+        end = time;
+    }
+    let seconds = end - warm_up.unwrap_or(end);
+    ensure!(seconds > 0.0, "pgbench was too slow to report twice:\n{reports}");
+    Ok(transactions / seconds)
+}
+
+/// The time and the rate in a line such as `progress: 2.0 s, 1234.5 tps, lat 0.8 ms stddev 0.1, 0 failed`.
+fn progress(line: &str) -> Option<(f64, f64)> {
+    let (time, rest) = line.strip_prefix("progress: ")?.split_once(" s, ")?;
+    Some((time.parse().ok()?, rest.split_once(" tps")?.0.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_second_does_not_count() {
+        let reports = "pgbench (15.18)\n\
+            progress: 1.0 s, 10.0 tps, lat 1.9 ms stddev 2.3, 0 failed\n\
+            progress: 3.0 s, 100.0 tps, lat 1.9 ms stddev 2.3, 0 failed\n\
+            progress: 4.0 s, 400.0 tps, lat 1.9 ms stddev 2.3\n";
+        assert!((steady_rate(reports).unwrap() - 200.0).abs() < 1e-9);
+        assert!(steady_rate("progress: 1.0 s, 10.0 tps, lat 1.9 ms stddev 2.3\n").is_err());
+    }
 }

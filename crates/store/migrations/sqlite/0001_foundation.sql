@@ -105,7 +105,6 @@ create table sessions (
 ) strict, without rowid;
 create index sessions_agent on sessions (project, agent_id) where disconnected_at is null;
 create index sessions_expiry on sessions (project, expires_at) where disconnected_at is null;
-create index sessions_heard on sessions (project, disconnected_at is null, last_heartbeat);
 
 create table api_keys (
     id         blob    primary key,

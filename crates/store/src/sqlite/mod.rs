@@ -14,6 +14,7 @@ mod worker;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ use model::sessions::Session;
 use model::work::{Task, TaskFilter};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 use worker::Worker;
 
@@ -44,8 +46,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A store in one SQLite file.
 pub struct SqliteStore {
     clock: Clock,
-    writer: Worker<Writer>,
-    reader: Worker<Connection>,
+    writer: Arc<Mutex<Writer>>,
+    /// Where writing may take long: until other processes have had their turn.
+    writing: Worker<Arc<Mutex<Writer>>>,
+    reading: Worker<Connection>,
 }
 
 struct Writer {
@@ -72,10 +76,12 @@ impl SqliteStore {
             let _held = Turn::take(&turn);
             migrate::to_latest(&mut connection).map_err(named)?;
         }
-        let writer = Worker::start("sqlite-writer", move || Ok(Writer { connection, turn }));
+        let writer = Arc::new(Mutex::new(Writer { connection, turn }));
+        let shared = writer.clone();
+        let writing = Worker::start("sqlite-writer", move || Ok(shared));
         let path: PathBuf = path.to_owned();
-        let reader = Worker::start("sqlite-reader", move || connect(&path));
-        Ok(Self { clock, writer, reader })
+        let reading = Worker::start("sqlite-reader", move || connect(&path));
+        Ok(Self { clock, writer, writing, reading })
     }
 
     /// Runs `read` after freeing what is due.
@@ -86,20 +92,29 @@ impl SqliteStore {
     ) -> Result<T> {
         let now = self.clock.now();
         let named = project.clone();
-        let due = self.reader.run(move |connection| read::is_due(connection, &named, now).map_err(failure)).await?;
+        let due = self.reading.run(move |connection| read::is_due(connection, &named, now).map_err(failure)).await?;
         if due {
             self.apply(project, &[]).await?;
         }
         let project = project.clone();
-        self.reader.run(move |connection| read(connection, &project, now).map_err(failure)).await
+        self.reading.run(move |connection| read(connection, &project, now).map_err(failure)).await
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+        if let Some(outcomes) = self.apply_here(project, commands) {
+            return outcomes;
+        }
         let (clock, project, commands) = (self.clock.clone(), project.clone(), commands.to_vec());
-        let applied = self.writer.run(move |writer| writer.apply(&clock, &project, &commands));
+        let applied = self.writing.run(move |writer| {
+            // A panic in a transaction rolled it back: the connection is good.
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let Writer { connection, turn } = &mut *writer;
+            let _held = Turn::take(turn);
+            transact(connection, &clock, &project, &commands)
+        });
         tokio::time::timeout(BUSY_TIMEOUT, applied).await.unwrap_or_else(|_| Err(busy()))
     }
 
@@ -132,12 +147,12 @@ impl Store for SqliteStore {
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let now = self.clock.now();
-        self.reader.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
+        self.reading.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
     }
 
     async fn due_projects(&self) -> Result<Vec<Project>> {
         let now = self.clock.now();
-        self.reader
+        self.reading
             .run(move |c| {
                 let projects = read::projects(c).map_err(failure)?;
                 let mut due = vec![];
@@ -152,26 +167,42 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.reader.run(|c| c.query_row("select 1", [], |_| Ok(())).map_err(failure)).await
+        self.reading.run(|c| c.query_row("select 1", [], |_| Ok(())).map_err(failure)).await
     }
 }
 
-impl Writer {
-    fn apply(&mut self, clock: &Clock, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
-        let _held = Turn::take(&self.turn);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
-        // Only now: the order of instants is the order of transactions.
-        let now = clock.now();
-        let before = rows::load_counters(&transaction, project)?;
-        let mut rows = rows::SqliteRows { connection: &transaction, project, counters: before.unwrap_or_default() };
-        let outcomes = engine::apply(&mut rows, now, commands)?;
-        let after: Counters = rows.counters;
-        if Some(after) != before && !(before.is_none() && after == Counters::default()) {
-            rows::save_counters(&transaction, project, after)?;
+impl SqliteStore {
+    /// Applies the commands on this very thread, where nothing else would run meanwhile and no other process is at it: the
+    /// way to a thread and back takes as long as the commit.
+    fn apply_here(&self, project: &Project, commands: &[Command]) -> Option<Result<Vec<Outcome>>> {
+        if Handle::try_current().ok()?.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return None;
         }
-        transaction.commit().map_err(failure)?;
-        Ok(outcomes)
+        let mut writer = self.writer.try_lock().ok()?;
+        let Writer { connection, turn } = &mut *writer;
+        let _held = Turn::if_free(turn)?;
+        Some(transact(connection, &self.clock, project, commands))
     }
+}
+
+fn transact(
+    connection: &mut Connection,
+    clock: &Clock,
+    project: &Project,
+    commands: &[Command],
+) -> Result<Vec<Outcome>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
+    // Only now: the order of instants is the order of transactions.
+    let now = clock.now();
+    let before = rows::load_counters(&transaction, project)?;
+    let mut rows = rows::SqliteRows { connection: &transaction, project, counters: before.unwrap_or_default() };
+    let outcomes = engine::apply(&mut rows, now, commands)?;
+    let after: Counters = rows.counters;
+    if Some(after) != before && !(before.is_none() && after == Counters::default()) {
+        rows::save_counters(&transaction, project, after)?;
+    }
+    transaction.commit().map_err(failure)?;
+    Ok(outcomes)
 }
 
 /// This process's turn to write. Without file locks (some network file systems) SQLite's busy handler must do.
@@ -180,6 +211,10 @@ struct Turn<'a>(Option<&'a File>);
 impl<'a> Turn<'a> {
     fn take(file: &'a File) -> Self {
         Self(file.lock().is_ok().then_some(file))
+    }
+
+    fn if_free(file: &'a File) -> Option<Self> {
+        file.try_lock().is_ok().then_some(Self(Some(file)))
     }
 }
 

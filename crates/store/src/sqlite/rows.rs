@@ -383,10 +383,15 @@ impl Rows for SqliteRows<'_> {
 
     fn put_session(&mut self, session: &Session) -> Result<()> {
         self.execute(
-            "insert or replace into sessions (project, session_id, agent_id, agent_type, capabilities, current_task,
+            "insert into sessions (project, session_id, agent_id, agent_type, capabilities, current_task,
                  started_at, last_heartbeat, ttl_seconds, expires_at, disconnected_at)
              values (:project, :session_id, :agent_id, :agent_type, :capabilities, :current_task, :started_at,
-                 :last_heartbeat, :ttl_seconds, :expires_at, :disconnected_at)",
+                 :last_heartbeat, :ttl_seconds, :expires_at, :disconnected_at)
+             on conflict do update set agent_id = excluded.agent_id, agent_type = excluded.agent_type,
+                 capabilities = excluded.capabilities, current_task = excluded.current_task,
+                 started_at = excluded.started_at, last_heartbeat = excluded.last_heartbeat,
+                 ttl_seconds = excluded.ttl_seconds, expires_at = excluded.expires_at,
+                 disconnected_at = excluded.disconnected_at",
             named_params! {
                 ":project": self.project.as_str(),
                 ":session_id": session.session_id.as_str(),
@@ -415,9 +420,9 @@ impl Rows for SqliteRows<'_> {
 
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()> {
         self.execute(
-            "insert or replace into api_keys (id, project, name, hash, agent_id, agent_type, created_at, expires_at,
-                 revoked_at)
-             values (:id, :project, :name, :hash, :agent_id, :agent_type, :created_at, :expires_at, :revoked_at)",
+            "insert into api_keys (id, project, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at)
+             values (:id, :project, :name, :hash, :agent_id, :agent_type, :created_at, :expires_at, :revoked_at)
+             on conflict (id) do update set revoked_at = excluded.revoked_at",
             named_params! {
                 ":id": key.id.as_bytes(),
                 ":project": key.project.as_str(),
