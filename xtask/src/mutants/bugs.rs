@@ -265,8 +265,8 @@ pub const BUGS: &[Bug] = &[
         edits: &[
             Edit {
                 file: SQLITE,
-                from: "let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
-                to: "let transaction = &self.connection; let _ = TransactionBehavior::Immediate;",
+                from: "let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
+                to: "let transaction = &*connection; let _ = TransactionBehavior::Immediate;",
             },
             Edit { file: SQLITE, from: "connection: &transaction, project", to: "connection: transaction, project" },
             Edit {
@@ -298,8 +298,13 @@ pub const BUGS: &[Bug] = &[
             Edit { file: SQLITE, from: "Self(file.lock().is_ok().then_some(file))", to: "Self(Some(file))" },
             Edit {
                 file: SQLITE,
-                from: "self.connection.transaction_with_behavior(TransactionBehavior::Immediate)",
-                to: "self.connection.transaction_with_behavior(TransactionBehavior::Deferred)",
+                from: "file.try_lock().is_ok().then_some(Self(Some(file)))",
+                to: "Some(Self(Some(file)))",
+            },
+            Edit {
+                file: SQLITE,
+                from: "connection.transaction_with_behavior(TransactionBehavior::Immediate)",
+                to: "connection.transaction_with_behavior(TransactionBehavior::Deferred)",
             },
         ],
     },

@@ -172,16 +172,17 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Applies the commands on this very thread, where nothing else would run meanwhile and no other process is at it: the
-    /// way to a thread and back takes as long as the commit.
+    /// Applies the commands on this very thread, unless others are at it: the way to another thread and back takes as long
+    /// as the commit.
     fn apply_here(&self, project: &Project, commands: &[Command]) -> Option<Result<Vec<Outcome>>> {
-        if Handle::try_current().ok()?.runtime_flavor() != RuntimeFlavor::CurrentThread {
-            return None;
-        }
         let mut writer = self.writer.try_lock().ok()?;
         let Writer { connection, turn } = &mut *writer;
         let _held = Turn::if_free(turn)?;
-        Some(transact(connection, &self.clock, project, commands))
+        let mut transact = || transact(connection, &self.clock, project, commands);
+        match Handle::try_current().ok()?.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => Some(transact()),
+            _ => Some(tokio::task::block_in_place(transact)),
+        }
     }
 }
 

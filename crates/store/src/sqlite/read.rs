@@ -55,7 +55,7 @@ pub fn locks_near(connection: &Connection, project: &Project, key: &LockKey) -> 
          select {LOCK} from locks where project = :project and space = :space and not wild
              and pattern > :from and pattern < :to
          union all
-         select {LOCK} from locks where project = :project and space = :space and wild"
+         select {LOCK} from locks indexed by locks_wild where project = :project and space = :space and wild"
     );
     let (project, space) = (project.as_str(), key.space().as_str());
     all(
