@@ -1,7 +1,8 @@
 //! The embedded store: one SQLite file, opened by any number of processes at once.
 //!
-//! Writes go through one thread a process, in short `begin immediate` transactions with `synchronous = full`: what is
-//! acknowledged survives a power cut. Processes take turns by an advisory file lock beside the database, which the
+//! Writes are short `begin immediate` transactions with `synchronous = full`: what is acknowledged survives a power cut.
+//! They run on the caller's thread when nobody else is writing, else on a thread of their own that may wait. Processes
+//! take turns by an advisory file lock beside the database, which the
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
