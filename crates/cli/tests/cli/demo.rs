@@ -15,7 +15,8 @@ fn everything_the_demo_checks_holds() {
 
     let ran = crate::project::Ran::from(command.output().unwrap());
     let summary = ran.json();
-    let checks = summary["checks"].as_array().expect("a list of checks");
+    let checks =
+        summary["checks"].as_array().unwrap_or_else(|| panic!("no list of checks in {summary:#}\n{}", ran.stderr));
     let failed: Vec<_> = checks.iter().filter(|check| check["passed"] != true).collect();
     assert!(failed.is_empty(), "{failed:#?}\n{}", ran.stderr);
     assert_eq!((summary["passed"].as_bool(), checks.len()), (Some(true), 11), "{summary:#}");
