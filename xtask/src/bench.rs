@@ -80,6 +80,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if is_asked(Part::Postgres) {
         tools::need_postgres()?;
     }
+    let version = programs::version();
     let built = programs::build("cli", "coordinator")?;
     // On the disk that the repository is on, whatever the temporary directory is.
     let directory = tempfile::tempdir_in("target")?;
@@ -102,7 +103,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if is_asked(Part::Memory) {
         bench.memory(&mut table)?;
     }
-    println!("{table}");
+    println!("Measured: {version}, {} rounds of {} s\n\n{table}", arguments.rounds, arguments.seconds);
     Ok(())
 }
 

@@ -32,6 +32,13 @@ pub fn build(package: &str, program: &str) -> anyhow::Result<PathBuf> {
     Ok(std::path::absolute(target.join("release").join(program))?)
 }
 
+/// What the tree holds, for figures of different programs are not to be held against each other.
+pub fn version() -> String {
+    let output = Command::new("git").args(["describe", "--always", "--dirty=, with changes"]).output();
+    let said = output.ok().filter(|output| output.status.success());
+    said.map_or_else(|| "unknown".into(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}
+
 /// A `coordinator` to be started with these settings and no others.
 pub struct Launch {
     program: PathBuf,

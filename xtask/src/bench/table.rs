@@ -1,7 +1,7 @@
 //! What was measured, held against what it should be: a Markdown table.
 //!
 //! A shared disk may be forty times slower in one second than in another. So a ratio whose floor swayed, or that cannot
-//! be, is marked: it tells of the machine, whichever side of the goal it is on.
+//! be, is marked as one not to rely on, whichever side of the goal it is on.
 
 use std::fmt::{self, Display};
 
@@ -79,7 +79,7 @@ impl Table {
         let doubt = if raw.len() < 2 {
             Some("one round shows nothing of how steady the machine was".into())
         } else if possible.is_some_and(|possible| !possible.holds(ratio)) {
-            Some("better than the floor one commit at a time, which cannot be: the machine was not steady".into())
+            Some("better than the floor one commit at a time, which cannot be: something favoured us".into())
         } else if fastest >= slowest * SWAY {
             Some(format!("the floor itself went from {slowest:.0}{unit} to {fastest:.0}{unit} between rounds"))
         } else {
