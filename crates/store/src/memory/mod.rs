@@ -16,7 +16,7 @@ use model::work::{Task, TaskFilter, TaskStatus};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::engine::{self, Counters, Rows};
+use crate::engine::{self, Rows};
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -29,7 +29,6 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    counters: Counters,
     locks: BTreeMap<(LockKey, AgentId), Lock>,
     waiters: BTreeMap<Uuid, Waiter>,
     tasks: BTreeMap<i64, Task>,
@@ -170,8 +169,8 @@ impl State {
 }
 
 impl Rows for State {
-    fn counters(&mut self) -> &mut Counters {
-        &mut self.counters
+    fn last_position(&mut self) -> i64 {
+        self.audit.last().map_or(0, |entry| entry.seq)
     }
 
     fn is_due(&mut self, now: Timestamp) -> Result<bool> {

@@ -13,7 +13,10 @@ use tokio_postgres::{Client, GenericClient};
 use super::{Result, failure};
 use crate::StoreError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_foundation.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_foundation.sql"),
+    include_str!("../../migrations/postgres/0002_positions.sql"),
+];
 
 /// In an order in which each finds what it is made of.
 const FUNCTIONS: &[&str] = &[
@@ -139,7 +142,7 @@ mod tests {
         PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
         psql(&database).await.batch_execute("update coordinator.schema_version set version = 999").await.unwrap();
         let error = PostgresStore::connect(database.dsn(), PoolSize::default()).await.err();
-        assert!(matches!(error, Some(StoreError::TooNew { found: 999, known: 1 })), "{error:?}");
+        assert!(matches!(error, Some(StoreError::TooNew { found: 999, known: 2 })), "{error:?}");
     }
 
     #[tokio::test]
