@@ -57,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
     /// A page of the audit trail, newest first.
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
 
+    /// The rows of the audit trail behind a position, oldest first, at most `limit`.
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
     /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;
 

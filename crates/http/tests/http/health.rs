@@ -60,6 +60,9 @@ impl Store for Broken {
     async fn audit(&self, _: &Project, _: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
         self.answer().await
     }
+    async fn audit_after(&self, _: &Project, _: i64, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.answer().await
+    }
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError> {
         self.answer().await
     }

@@ -116,7 +116,7 @@ fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Free
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
-    if !matches!(outcome, Outcome::Waiting(_)) {
+    if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
     Ok(outcome)

@@ -78,7 +78,9 @@ pub fn claim(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Cl
     let sessions = rows.sessions_of(&caller.agent_id)?;
     let capabilities: Vec<String> = sessions.into_iter().flat_map(|s| s.capabilities).collect();
     let first = rows.first_claimable(now, &caller.agent_id, request.task_types.as_deref(), &capabilities)?;
-    let Some(mut task) = first else { return Ok(Outcome::NoTask) };
+    let Some(mut task) = first else {
+        return Ok(if request.waits { Outcome::NoTaskYet } else { Outcome::NoTask });
+    };
     task.status = TaskStatus::Claimed;
     task.attempt += 1;
     task.not_before = None;

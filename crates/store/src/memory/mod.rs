@@ -119,6 +119,12 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(project, |state, _| {
+            Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
+        })
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
         let mut keys: Vec<ApiKey> = projects.values().flat_map(|state| state.api_keys.values().cloned()).collect();

@@ -45,6 +45,7 @@ enum Query<'a> {
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
     Audit(&'a AuditFilter),
+    AuditAfter { position: i64, limit: u32 },
     ApiKeys,
     DueProjects,
 }
@@ -130,6 +131,10 @@ impl Store for PostgresStore {
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::Audit(filter)).await
+    }
+
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(Some(project), &Query::AuditAfter { position, limit }).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -146,6 +146,10 @@ impl Store for SqliteStore {
         self.read(project, move |c, p, _| read::audit(c, p, &filter)).await
     }
 
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let now = self.clock.now();
         self.reading.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await

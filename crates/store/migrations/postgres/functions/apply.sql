@@ -98,8 +98,8 @@ begin
         end if;
         outcomes := outcomes || outcome;
 
-        -- Waiting is no answer yet.
-        if outcome ->> 'kind' <> 'waiting' then
+        -- Whoever waits has no answer yet.
+        if outcome ->> 'kind' not in ('waiting', 'no_task_yet') then
             last_position := last_position + 1;
             code := coordinator.error_code(outcome);
             trail := trail || row(

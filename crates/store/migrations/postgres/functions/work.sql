@@ -126,7 +126,7 @@ begin
         limit 1;
     end if;
     if first is null then
-        return '{"kind": "no_task"}';
+        return jsonb_build_object('kind', case when (p_request -> 'waits')::boolean then 'no_task_yet' else 'no_task' end);
     end if;
     update coordinator.tasks as t
     set status = 'claimed', attempt = t.attempt + 1, not_before = null, claimed_by = p_turn.agent_id,
