@@ -10,14 +10,17 @@ mod desk;
 mod doctor;
 mod exit;
 mod fields;
+mod handoffs;
 mod keys;
 mod locks;
 mod logs;
 mod mcp;
 mod output;
 mod paths;
+mod ports;
 mod serve;
 mod status;
+mod team;
 mod time;
 mod work;
 
