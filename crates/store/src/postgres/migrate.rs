@@ -149,6 +149,31 @@ mod tests {
         assert!(matches!(error, Some(StoreError::TooNew { found: 999, known }) if known == latest), "{error:?}");
     }
 
+    /// A database of the first version, with a project in it, takes what has come since and keeps what it has.
+    #[tokio::test]
+    async fn an_older_schema_is_brought_up_to_date() {
+        let database = Database::create().await;
+        let client = psql(&database).await;
+        client
+            .batch_execute(&format!(
+                "create schema coordinator;
+                 create table coordinator.schema_version (
+                     single boolean primary key default true check (single), version bigint not null,
+                     functions text not null, changed_at timestamptz not null default clock_timestamp()
+                 );
+                 {}
+                 insert into coordinator.schema_version (version, functions) values (1, 'those of the first version');
+                 insert into coordinator.projects values ('house', 7, 0)",
+                MIGRATIONS[0]
+            ))
+            .await
+            .unwrap();
+        let store = PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
+        assert!(store.port_blocks().await.unwrap().0.is_empty());
+        let row = client.query_one("select project from coordinator.projects", &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "house");
+    }
+
     #[tokio::test]
     async fn functions_that_changed_are_applied_again() {
         let database = Database::create().await;
