@@ -10,7 +10,7 @@ use crate::output::{self, Stream, Table};
 /// Whom to list.
 #[derive(Debug, clap::Args)]
 pub struct Agents {
-    /// Also those that were disconnected
+    /// Also those that were disconnected, and who is absent of the team
     #[arg(long)]
     all: bool,
     /// Only those that can do this
@@ -40,17 +40,22 @@ pub async fn list(desk: &Desk, agents: Agents) -> anyhow::Result<Exit> {
 
 /// The agents that are here.
 pub async fn connected(desk: &Desk, capability: Option<&str>) -> Result<Value, Trouble> {
-    desk.ask("discover_agents", json!({"capability": capability})).await
+    let mut answer = desk.ask("discover_agents", json!({"capability": capability})).await?;
+    if let Some(agents) = answer["agents"].as_array_mut() {
+        agents.retain(|agent| agent["status"] != "disconnected");
+    }
+    Ok(answer)
 }
 
 /// Agents as a table.
 pub fn table(agents: &[Value]) -> Table {
-    let mut table = Table::new(Stream::Out, &["AGENT", "TYPE", "STATUS", "SEEN", "CAN", "WORKS ON"]);
+    let mut table = Table::new(Stream::Out, &["AGENT", "TYPE", "ROLE", "STATUS", "SEEN", "CAN", "WORKS ON"]);
     for agent in agents {
         let word = |field| text(agent, field).to_owned();
         let can: Vec<&str> = items(agent, "capabilities").iter().filter_map(Value::as_str).collect();
         let seen = when(agent, "last_heartbeat");
-        table.row([word("agent_id"), word("agent_type"), word("status"), seen, can.join(" "), word("current_task")]);
+        let (kind, role, status) = (word("agent_type"), word("role"), word("status"));
+        table.row([word("agent_id"), kind, role, status, seen, can.join(" "), word("current_task")]);
     }
     table
 }

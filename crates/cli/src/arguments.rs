@@ -7,7 +7,9 @@ use clap_complete::Shell;
 
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
-use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, output, serve, status, watch, work};
+use crate::{
+    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, output, ports, serve, status, team, watch, work,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -63,6 +65,15 @@ pub enum Command {
     Work(work::Work),
     /// List the agents that are here
     Agents(agents::Agents),
+    /// Leave a handoff, or read the last one
+    #[command(subcommand)]
+    Handoff(handoffs::Handoff),
+    /// Get ports of your own for the services you start
+    #[command(subcommand)]
+    Ports(ports::Ports),
+    /// Check the file that names the team's agents
+    #[command(subcommand)]
+    Team(team::Team),
     /// Read the record of what was done and refused, newest first
     Audit(audit::Audit),
     /// Print what happens, as it happens
@@ -101,6 +112,9 @@ impl Command {
             Self::Locks(list) => at_desk(globals, async |desk| locks::list(desk, list).await),
             Self::Work(work) => at_desk(globals, async |desk| work::run(desk, work).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
+            Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
+            Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
+            Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use coordinator::settings::{Database, Settings};
+use coordinator::team;
 use coordinator::{Coordinator, VERSION};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -105,6 +106,7 @@ async fn examine(globals: &Globals) -> Vec<Finding> {
     };
     findings.push(repository(&settings));
     findings.push(settings_file(&settings));
+    findings.extend(settings.worktree.as_deref().and_then(team_file));
 
     let started = Instant::now();
     let coordinator = match open(settings).await {
@@ -164,6 +166,18 @@ fn settings_file(settings: &Settings) -> Finding {
     } else {
         Finding::ok("settings", "from the environment; there is no coordinator.toml")
     }
+}
+
+/// The file that names the team, where there is one.
+fn team_file(worktree: &Path) -> Option<Finding> {
+    let file = worktree.join(team::FILE);
+    let todo = format!("coordinator team validate {}", file.display());
+    Some(match team::load(&file) {
+        Ok(None) => return None,
+        Ok(Some(Ok(team))) => Finding::ok("team", format!("{}, {} agents", team.name, team.agents.len())),
+        Ok(Some(Err(mistakes))) => Finding::warn("team", format!("{} mistakes in teams.yaml", mistakes.len()), todo),
+        Err(error) => Finding::warn("team", format!("teams.yaml cannot be read: {error}"), todo),
+    })
 }
 
 /// Nobody but its owner may read the database and what SQLite keeps beside it.

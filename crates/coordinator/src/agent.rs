@@ -110,7 +110,7 @@ fn caller(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
 }
 
 /// The same client in the same work tree is the same agent, also after a restart; in another work tree, another.
-fn derived_name(client: &str, worktree: Option<&Path>) -> String {
+pub fn derived_name(client: &str, worktree: Option<&Path>) -> String {
     let Some(worktree) = worktree else { return client.to_owned() };
     let digest = Sha256::digest(worktree.as_os_str().as_encoded_bytes());
     let directory = slug(&worktree.file_name().map(|n| n.to_string_lossy()).unwrap_or_default());

@@ -41,7 +41,8 @@ impl Principal {
             return Ok(caller);
         }
         let mut take = |field| arguments.remove(field).and_then(|v| v.as_str().map(str::to_owned));
-        let (agent_id, agent_type, session_id) = (take("agent_id"), take("agent_type"), take("session_id"));
+        let (agent_id, agent_type) = (take("agent_id"), take("agent_type"));
+        let session_id = if identity == BodyIdentity::WithoutSession { None } else { take("session_id") };
         if let Some(named) = agent_id {
             let named = AgentId::new(named).map_err(|e| e.to_string())?;
             if self.agent_id.as_ref().is_some_and(|bound| *bound != named) {

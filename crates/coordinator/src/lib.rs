@@ -1,27 +1,31 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`audit`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`keys`]: the operations
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
 //! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
-//! - [`settings`], [`repository`]: how it is set up, and where
+//! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
 pub mod audit;
 pub mod events;
 pub mod failure;
+mod free_form;
+pub mod handoffs;
 pub mod identity;
 pub mod keys;
 pub mod locks;
 pub mod operation;
 pub mod pipeline;
+pub mod ports;
 mod redact;
 pub mod registry;
 pub mod repository;
 mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod team;
 pub mod work;
 
 use std::sync::Arc;

@@ -44,6 +44,8 @@ pub enum BodyIdentity {
     None,
     /// It may have `agent_id`, `agent_type` and `session_id`.
     Optional,
+    /// It may have `agent_id` and `agent_type`; a `session_id` is a field of the operation, and says not who calls.
+    WithoutSession,
     /// `agent_id` is required.
     Agent,
     /// `agent_id` and `agent_type` are required.

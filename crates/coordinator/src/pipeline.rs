@@ -60,7 +60,8 @@ impl Coordinator {
         arguments: Value,
     ) -> Result<Value, Failure> {
         let received = Instant::now();
-        let mut arguments = object(arguments)?;
+        // A tool call may have no arguments; a body that is sent says something.
+        let mut arguments = if arguments.is_null() { Err(no_object()) } else { object(arguments) }?;
         let errors = wrong_fields(entry, &arguments, true);
         if !errors.is_empty() {
             return Err(invalid(errors));
@@ -103,8 +104,12 @@ fn object(arguments: Value) -> Result<Value, Failure> {
             fields.retain(|_, value| !value.is_null());
             Ok(Value::Object(fields))
         }
-        _ => Err(Failure::field("request", "must be a JSON object")),
+        _ => Err(no_object()),
     }
+}
+
+fn no_object() -> Failure {
+    Failure::field("request", "must be a JSON object")
 }
 
 fn invalid(mut fields: Vec<FieldError>) -> Failure {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, locks, sessions, work};
+use crate::{audit, handoffs, locks, ports, sessions, work};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -21,6 +21,11 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<handoffs::WriteHandoff>(),
+        Entry::of::<handoffs::ReadHandoff>(),
+        Entry::of::<ports::AllocatePorts>(),
+        Entry::of::<ports::ReleasePorts>(),
+        Entry::of::<ports::PortsStatus>(),
         Entry::of::<audit::QueryAudit>(),
     ]
 });

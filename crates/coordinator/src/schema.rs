@@ -82,12 +82,13 @@ fn with_identity(mut schema: Value, identity: BodyIdentity) -> Value {
         ("session_id", "The caller's session, where it registered one."),
     ];
     let required: &[&str] = match identity {
-        BodyIdentity::None | BodyIdentity::Optional => &[],
+        BodyIdentity::None | BodyIdentity::Optional | BodyIdentity::WithoutSession => &[],
         BodyIdentity::Agent => &["agent_id"],
         BodyIdentity::AgentAndType => &["agent_id", "agent_type"],
     };
-    for (field, description) in fields {
-        schema["properties"][field] =
+    let named = if identity == BodyIdentity::WithoutSession { &fields[..2] } else { &fields[..] };
+    for (field, description) in named {
+        schema["properties"][*field] =
             json!({"type": "string", "minLength": 1, "maxLength": 256, "description": description});
     }
     let mut all: Vec<Value> = schema["required"].as_array().cloned().unwrap_or_default();

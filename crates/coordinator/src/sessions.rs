@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::failure::{Failure, in_words};
 use crate::freed_in_words;
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
+use crate::team::{Member, Team};
 
 /// Begins or resumes the caller's session.
 pub struct RegisterSession;
@@ -45,7 +46,10 @@ impl Operation for RegisterSession {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
 
     async fn run(context: &Context<'_>, request: RegisterRequest) -> Result<RegisterAnswer, Failure> {
-        let mut capabilities = request.capabilities.unwrap_or_default();
+        let mut capabilities = match request.capabilities {
+            Some(capabilities) => capabilities,
+            None => of_team(context),
+        };
         capabilities.sort();
         capabilities.dedup();
         let register = Register {
@@ -69,6 +73,13 @@ impl Operation for RegisterSession {
             other => Err(Failure::unexpected(&other)),
         }
     }
+}
+
+/// What the team's file says the caller can do, for an agent that does not say so itself.
+fn of_team(context: &Context<'_>) -> Vec<String> {
+    let team = context.coordinator.team_of(context.project);
+    let members = team.into_iter().flat_map(|team| team.agents);
+    members.filter(|member| member.name == context.caller.agent_id).flat_map(|member| member.capabilities).collect()
 }
 
 /// A sign of life.
@@ -128,7 +139,7 @@ pub struct DiscoverAgents;
 pub struct DiscoverRequest {
     #[schemars(length(min = 1, max = 256))]
     capability: Option<String>,
-    /// Default active and idle
+    /// Default active and idle, and who is absent of the team
     status: Option<StatusName>,
 }
 
@@ -151,26 +162,32 @@ impl From<StatusName> for SessionStatus {
     }
 }
 
-/// Who is there, last heard of first.
+/// Who is there, last heard of first; then who else is of the team.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DiscoverAnswer {
     agents: Vec<AgentView>,
 }
 
-/// A session, as shown.
+/// A session, or a member of the team that has none, as shown.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AgentView {
     agent_id: String,
-    agent_type: String,
-    session_id: String,
+    agent_type: Option<String>,
+    session_id: Option<String>,
     capabilities: Vec<String>,
     #[schemars(with = "String")]
     status: SessionStatus,
     current_task: Option<String>,
-    #[schemars(with = "String")]
-    last_heartbeat: Timestamp,
-    #[schemars(with = "String")]
-    started_at: Timestamp,
+    #[schemars(with = "Option<String>")]
+    last_heartbeat: Option<Timestamp>,
+    #[schemars(with = "Option<String>")]
+    started_at: Option<Timestamp>,
+    /// As the team's file has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    /// As the team's file has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
 }
 
 impl AgentView {
@@ -178,14 +195,49 @@ impl AgentView {
         Self {
             status: session.status(now),
             agent_id: session.agent_id.into(),
-            agent_type: session.agent_type,
-            session_id: session.session_id.into(),
+            agent_type: Some(session.agent_type),
+            session_id: Some(session.session_id.into()),
             capabilities: session.capabilities,
             current_task: session.current_task,
-            last_heartbeat: session.last_heartbeat,
-            started_at: session.started_at,
+            last_heartbeat: Some(session.last_heartbeat),
+            started_at: Some(session.started_at),
+            role: None,
+            description: None,
         }
     }
+
+    /// A member of the team that is not there.
+    fn away(member: Member) -> Self {
+        Self {
+            status: SessionStatus::Disconnected,
+            agent_id: member.name.into(),
+            agent_type: None,
+            session_id: None,
+            capabilities: member.capabilities,
+            current_task: None,
+            last_heartbeat: None,
+            started_at: None,
+            role: Some(member.role),
+            description: member.description,
+        }
+    }
+}
+
+/// The sessions with what the team's file says of their agents; then the members of the team that have none, here or in
+/// the list.
+fn with_team(mut agents: Vec<AgentView>, team: Team, here: &[Session]) -> Vec<AgentView> {
+    for member in team.agents {
+        let mut is_known = here.iter().any(|session| session.agent_id == member.name);
+        for agent in agents.iter_mut().filter(|agent| agent.agent_id == member.name.as_str()) {
+            agent.role = Some(member.role.clone());
+            agent.description = member.description.clone();
+            is_known = true;
+        }
+        if !is_known {
+            agents.push(AgentView::away(member));
+        }
+    }
+    agents
 }
 
 impl Operation for DiscoverAgents {
@@ -200,10 +252,16 @@ impl Operation for DiscoverAgents {
     async fn run(context: &Context<'_>, request: DiscoverRequest) -> Result<DiscoverAnswer, Failure> {
         let wanted = request.status.map(SessionStatus::from);
         let connected = wanted != Some(SessionStatus::Disconnected);
-        let (sessions, now) = context.coordinator.store().sessions(context.project, connected).await?;
-        let agents = sessions
+        let store = context.coordinator.store();
+        let (sessions, now) = store.sessions(context.project, connected).await?;
+        let mut agents: Vec<AgentView> = sessions.into_iter().map(|session| AgentView::at(session, now)).collect();
+        if let Some(team) = context.coordinator.team_of(context.project) {
+            // Those that are here are in the list already, unless it is one of those that are gone.
+            let here = if connected { vec![] } else { store.sessions(context.project, true).await?.0 };
+            agents = with_team(agents, team, &here);
+        }
+        let agents = agents
             .into_iter()
-            .map(|session| AgentView::at(session, now))
             .filter(|agent| wanted.is_none_or(|status| agent.status == status))
             .filter(|agent| request.capability.as_ref().is_none_or(|c| agent.capabilities.contains(c)))
             .collect();

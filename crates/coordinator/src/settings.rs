@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use model::id::{AgentId, Project, SessionId};
 use model::locks::TTL_MINUTES;
+use model::ports::{BLOCK_SIZE, LAST_FIRST_PORT, PortPlan};
 use store::postgres::{PoolSize, PostgresStore};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
@@ -27,6 +28,10 @@ const NAMES: &[&str] = &[
     "COORDINATOR_PROJECT",
     "DB_BACKEND",
     "LOCK_TTL_MINUTES",
+    "PORT_ALLOC_BASE",
+    "PORT_ALLOC_MAX_SESSIONS",
+    "PORT_ALLOC_RANGE",
+    "PORT_ALLOC_TTL_MINUTES",
     "POSTGRES_DSN",
     "POSTGRES_POOL_MAX",
     "POSTGRES_POOL_MIN",
@@ -56,6 +61,8 @@ pub struct Settings {
     pub session_ttl_seconds: u32,
     /// `TASK_LEASE_SECONDS`: how long a claim lasts without a heartbeat.
     pub task_lease_seconds: u32,
+    /// `PORT_ALLOC_...`: which blocks of ports there are.
+    pub ports: PortPlan,
     /// `API_HOST`: where the server listens.
     pub api_host: String,
     /// `API_PORT`.
@@ -138,6 +145,7 @@ impl Settings {
             lock_ttl_minutes: source.number("LOCK_TTL_MINUTES", TTL_MINUTES, 120),
             session_ttl_seconds: source.number("SESSION_TTL_SECONDS", 1..=86_400, 900),
             task_lease_seconds: source.number("TASK_LEASE_SECONDS", 1..=86_400, 900),
+            ports: source.ports(),
             api_host: source.text("API_HOST").unwrap_or_else(|| "127.0.0.1".into()),
             api_port: source.number("API_PORT", 0..=65_535, 8081) as u16,
             api_keys: source.api_keys(),
@@ -212,6 +220,28 @@ impl Source<'_> {
                 .ok_or_else(|| format!("must be a whole number from {} to {}", allowed.start(), allowed.end()))
         };
         self.parsed(name, parse).unwrap_or(default)
+    }
+
+    fn ports(&mut self) -> PortPlan {
+        let usual = PortPlan::default();
+        let plan = PortPlan {
+            base: self.number("PORT_ALLOC_BASE", 1024..=LAST_FIRST_PORT.into(), usual.base.into()) as u16,
+            range: self.number("PORT_ALLOC_RANGE", BLOCK_SIZE.into()..=10_000, usual.range.into()) as u16,
+            ttl_minutes: self.number("PORT_ALLOC_TTL_MINUTES", 1..=43_200, usual.ttl_minutes),
+            max_sessions: self.number("PORT_ALLOC_MAX_SESSIONS", 1..=10_000, usual.max_sessions.into()) as u16,
+        };
+        if plan.last_port() > u16::MAX.into() {
+            self.bad.push(format!(
+                "PORT_ALLOC_BASE is {}, PORT_ALLOC_RANGE {} and PORT_ALLOC_MAX_SESSIONS {}: the last port would be {}, and \
+                 must not be above {}",
+                plan.base,
+                plan.range,
+                plan.max_sessions,
+                plan.last_port(),
+                u16::MAX
+            ));
+        }
+        plan
     }
 
     /// The database; and the project that its records belong to unless one is named.
@@ -333,6 +363,10 @@ mod tests {
             ("LOCK_TTL_MINUTES", "481"),
             ("API_PORT", "http"),
             ("DB_BACKEND", "oracle"),
+            ("PORT_ALLOC_BASE", "80"),
+            ("PORT_ALLOC_RANGE", "3"),
+            ("PORT_ALLOC_TTL_MINUTES", "0"),
+            ("PORT_ALLOC_MAX_SESSIONS", "700"),
             ("COORDINATION_API_KEYS", "a"),
             ("COORDINATION_API_KEY_IDENTITIES", "{\"b\": {}}"),
         ];
@@ -341,6 +375,10 @@ mod tests {
             "LOCK_TTL_MINUTES is \"481\": must be a whole number from 1 to 480",
             "API_PORT is \"http\": must be a whole number from 0 to 65535",
             "DB_BACKEND is \"oracle\": must be sqlite or postgres",
+            "PORT_ALLOC_BASE is \"80\": must be a whole number from 1024 to 65532",
+            "PORT_ALLOC_RANGE is \"3\": must be a whole number from 4 to 10000",
+            "PORT_ALLOC_TTL_MINUTES is \"0\": must be a whole number from 1 to 43200",
+            "PORT_ALLOC_MAX_SESSIONS 700: the last port would be 79903, and must not be above 65535",
             "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS",
             "there is no setting colour",
         ] {

@@ -12,11 +12,8 @@ pub fn document() -> Value {
             // `{*name}` takes slashes too; OpenAPI has no word for that.
             let path = route.path.replace("{*", "{");
             let methods = paths.entry(path).or_insert_with(|| json!({}));
-            let (method, id) = match route.method {
-                Method::Get => ("get", if at == 0 { entry.name.into() } else { format!("{}_by_get", entry.name) }),
-                Method::Post => ("post", if at == 0 { entry.name.into() } else { format!("{}_by_post", entry.name) }),
-            };
-            methods[method] = operation(entry, *route, &id);
+            let method = method_name(*route);
+            methods[method] = operation(entry, *route, &id(entry, at));
         }
     }
     paths.insert("/health".into(), json!({"get": health()}));
@@ -73,6 +70,21 @@ pub fn problem(description: &str) -> Value {
     })
 }
 
+fn method_name(route: Route) -> &'static str {
+    match route.method {
+        Method::Get => "get",
+        Method::Post => "post",
+    }
+}
+
+/// The first route has the operation's name; the others tell how they differ from it.
+fn id(entry: &Entry, at: usize) -> String {
+    let Some((route, earlier)) = entry.routes[..=at].split_last().filter(|_| at > 0) else { return entry.name.into() };
+    let twins = earlier.iter().skip(1).filter(|twin| twin.method == route.method).count();
+    let number = if twins == 0 { String::new() } else { format!("_{}", twins + 1) };
+    format!("{}_by_{}{number}", entry.name, method_name(*route))
+}
+
 fn operation(entry: &Entry, route: Route, id: &str) -> Value {
     let mut parameters = vec![json!({"$ref": "#/components/parameters/project"})];
     let mut operation = json!({
@@ -116,7 +128,7 @@ fn operation(entry: &Entry, route: Route, id: &str) -> Value {
 }
 
 fn url_parameters(entry: &Entry, route: Route) -> Vec<Value> {
-    let Some(properties) = entry.request_schema()["properties"].as_object() else { return vec![] };
+    let Some(properties) = entry.body_schema()["properties"].as_object() else { return vec![] };
     properties
         .iter()
         .map(|(name, schema)| {

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// What an agent is told of the coordinator when it connects.
-const INSTRUCTIONS: &str = "Several agents work on this repository. acquire_lock before you edit a file and release_lock \
-                            when done; when blocked, work on something else or queue with wait_seconds. get_work claims \
-                            a task; complete_work ends it.";
+const INSTRUCTIONS: &str = "Several agents work on this repository. Begin with read_handoff, and write_handoff before you \
+                            stop. acquire_lock before you edit a file and release_lock when done; when blocked, work on \
+                            something else or queue with wait_seconds. get_work claims a task; complete_work ends it.";
 
 /// Serves one client until it closes standard input.
 ///

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
@@ -53,6 +54,15 @@ pub enum Action {
     Heartbeat,
     /// Disconnect silent sessions now.
     Cleanup(Cleanup),
+    /// Leave a handoff.
+    WriteHandoff(WriteHandoff),
+    /// Take or refresh a session's block of ports.
+    AllocatePorts(AllocatePorts),
+    /// Give a session's block of ports back.
+    ReleasePorts {
+        /// Whose.
+        session_id: SessionId,
+    },
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -189,6 +199,30 @@ pub struct Cleanup {
     pub silent_seconds: u32,
 }
 
+/// Leave a handoff.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WriteHandoff {
+    /// Its id, freshly minted.
+    pub handoff_id: Uuid,
+    /// The feature the work is for.
+    pub feature_id: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub notes: Notes,
+}
+
+/// Take or refresh a session's block of ports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AllocatePorts {
+    /// Whose it is to be.
+    pub session_id: SessionId,
+    /// Where blocks begin on whose ports nobody listens, the preferred ones first. Not looked at for a session that has
+    /// a block: what listens there may be its own.
+    pub candidates: Vec<u16>,
+    /// Seconds until the lease ends unless refreshed.
+    pub ttl_seconds: u32,
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -255,6 +289,27 @@ pub enum Outcome {
         /// What this command and the reaping before it in the same transaction freed.
         freed: Freed,
     },
+    /// The handoff is kept.
+    HandoffWritten {
+        /// Its id.
+        handoff_id: Uuid,
+    },
+    /// The session has a block of ports.
+    PortsAllocated {
+        /// Its lowest port.
+        first_port: u16,
+        /// Had the session it already?
+        refreshed: bool,
+        /// When the lease ends.
+        expires_at: Timestamp,
+    },
+    /// Every candidate is taken.
+    NoPorts,
+    /// The session has no block of ports any more.
+    PortsReleased {
+        /// Did it have one?
+        released: bool,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -278,7 +333,9 @@ impl Outcome {
     /// Did the caller get what it asked for?
     pub fn is_success(&self) -> bool {
         match self {
-            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::NoTaskYet | Self::Refused(_) => false,
+            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::NoTaskYet | Self::NoPorts | Self::Refused(_) => {
+                false
+            }
             Self::Released { missing, .. } => missing.is_empty(),
             _ => true,
         }
@@ -289,6 +346,7 @@ impl Outcome {
         match self {
             Self::Blocked(blocked) | Self::Waiting(blocked) => Some(blocked.reason.code()),
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
+            Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
             Self::Refused(refusal) => Some(refusal.code()),
             _ => None,

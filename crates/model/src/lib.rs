@@ -4,7 +4,8 @@
 //! in these types.
 //!
 //! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
-//! - [`locks`], [`work`], [`sessions`], [`audit`], [`api_keys`]: the records, one module a capability
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
+//!   capability
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
@@ -12,9 +13,11 @@ pub mod api_keys;
 pub mod audit;
 pub mod command;
 mod glob;
+pub mod handoffs;
 pub mod id;
 pub mod key;
 pub mod locks;
+pub mod ports;
 pub mod sessions;
 pub mod work;
 

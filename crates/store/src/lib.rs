@@ -19,9 +19,11 @@ use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
+use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter};
 use uuid::Uuid;
@@ -53,6 +55,12 @@ pub trait Store: Send + Sync + 'static {
     /// The sessions that are connected, or those that were disconnected (the latest 1,000); last heard of first. With
     /// the instant at which they were read, by which to judge them idle.
     async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp), StoreError>;
+
+    /// The latest handoffs, newest first.
+    async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>, StoreError>;
+
+    /// The blocks of ports of all projects whose lease has not ended, lowest first; with the instant of reading.
+    async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError>;
 
     /// A page of the audit trail, newest first.
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;

@@ -29,6 +29,7 @@ const KEYS: &str = "crates/model/src/key.rs";
 const MODES: &str = "crates/model/src/locks.rs";
 const ENGINE: &str = "crates/store/src/engine/mod.rs";
 const LOCKS: &str = "crates/store/src/engine/locks.rs";
+const PORTS: &str = "crates/store/src/engine/ports.rs";
 const REAP: &str = "crates/store/src/engine/reap.rs";
 const SESSIONS: &str = "crates/store/src/engine/sessions.rs";
 const WORK: &str = "crates/store/src/engine/work.rs";
@@ -38,6 +39,8 @@ const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
 const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
 const PG_APPLY: &str = "crates/store/migrations/postgres/functions/apply.sql";
 const PG_LOCKS: &str = "crates/store/migrations/postgres/functions/locks.sql";
+const PG_HANDOFFS: &str = "crates/store/migrations/postgres/functions/handoffs.sql";
+const PG_PORTS: &str = "crates/store/migrations/postgres/functions/ports.sql";
 const PG_READ: &str = "crates/store/migrations/postgres/functions/read.sql";
 const PG_SESSIONS: &str = "crates/store/migrations/postgres/functions/sessions.sql";
 const PG_WORK: &str = "crates/store/migrations/postgres/functions/work.sql";
@@ -254,7 +257,7 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: ENGINE,
-            from: "if !matches!(outcome, Outcome::Waiting(_)) {",
+            from: "if outcome.is_answer() {",
             to: "if outcome.is_success() {",
         }],
     },
@@ -376,5 +379,56 @@ pub const BUGS: &[Bug] = &[
         name: "PostgreSQL: transactions of a project do not take turns",
         tests: POSTGRES_CROWDED,
         edits: &[Edit { file: PG_APPLY, from: "perform coordinator.take_turn(p_project);", to: "" }],
+    },
+    Bug {
+        name: "two blocks of ports share a port",
+        tests: EMBEDDED,
+        edits: &[Edit { file: PORTS, from: "block.overlaps(**first_port)", to: "block.first_port == **first_port" }],
+    },
+    Bug {
+        name: "a block of ports never ends",
+        tests: EMBEDDED,
+        edits: &[Edit { file: PORTS, from: "rows.drop_port_blocks_ended(now)?; let own", to: "let own" }],
+    },
+    Bug {
+        name: "a session asks again and gets other ports",
+        tests: EMBEDDED,
+        edits: &[Edit { file: PORTS, from: "Some(own) => own.first_port, None => {", to: "_ => {" }],
+    },
+    Bug {
+        name: "SQLite: another agent's handoffs are shown as one's own",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_READ,
+            from: "{ \"agent_id = :agent_id\" }",
+            to: "{ \"agent_id is :agent_id or 1\" }",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: projects do not take turns for ports",
+        tests: POSTGRES_CROWDED,
+        edits: &[Edit {
+            file: PG_PORTS,
+            from: "perform pg_advisory_xact_lock(hashtextextended('coordinator.ports', 0));",
+            to: "",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: another project releases a session's ports",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_PORTS,
+            from: "delete from coordinator.port_blocks as b where b.project = p_turn.project and b.session_id",
+            to: "delete from coordinator.port_blocks as b where b.session_id",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: another project's handoffs are shown",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_HANDOFFS,
+            from: "where the_agent is null and h.project = p_project",
+            to: "where the_agent is null",
+        }],
     },
 ];

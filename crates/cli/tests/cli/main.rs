@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod demo;
+mod handoffs;
 mod locks;
 mod mcp;
 mod official_client;
+mod ports;
 mod project;
 mod serve;
 mod setup;
+mod team;
 mod work;

@@ -13,7 +13,7 @@ use crate::project::{Project, until};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent: a client of one `coordinator mcp` process.
-struct Agent {
+pub struct Agent {
     child: Child,
     stdin: ChildStdin,
     answers: Receiver<Value>,
@@ -22,7 +22,7 @@ struct Agent {
 
 impl Agent {
     /// Starts the process, as `name`, and shakes hands with it.
-    fn connect(project: &Project, name: &str) -> Self {
+    pub fn connect(project: &Project, name: &str) -> Self {
         let mut agent = Self::start(project, name);
         let answer = agent.initialize();
         assert_eq!(answer["result"]["serverInfo"]["name"], "agent-coordinator", "{answer}");
@@ -77,17 +77,17 @@ impl Agent {
         }
     }
 
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))
     }
 
     /// What a tool answered, as data.
-    fn ask(&mut self, tool: &str, arguments: Value) -> Value {
+    pub fn ask(&mut self, tool: &str, arguments: Value) -> Value {
         self.call(tool, arguments)["result"]["structuredContent"].clone()
     }
 
     /// Closes standard input, upon which the process must end.
-    fn leave(mut self) {
+    pub fn leave(mut self) {
         drop(self.stdin);
         until("the process ends", || self.child.try_wait().unwrap().is_some());
         assert!(self.child.wait().unwrap().success());

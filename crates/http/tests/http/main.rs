@@ -6,15 +6,18 @@ mod bad_input;
 mod bad_transport;
 mod errors;
 mod events;
+mod handoffs;
 mod health;
 mod identity;
 mod locks;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;
 mod openapi;
+mod ports;
 mod projects;
 mod routes;
 mod server;
 mod stopping;
+mod team;
 mod waiting;
 mod work;

@@ -114,6 +114,14 @@ async fn answers_are_as_documented() {
         ("/work/cancel", json!({"task_id": nobody, "reason": "enough"})),
         ("/work/submit", json!({"task_type": "t", "description": "d"})),
         ("/agents/cleanup", bert(json!({}))),
+        ("/handoffs/read", anna(json!({}))),
+        ("/handoffs/write", anna(json!({"summary": "half done", "next_steps": ["the rest"], "feature_id": "f"}))),
+        ("/handoff/write", anna(json!({"content": {"done": "a\nb", "mood": "good"}}))),
+        ("/handoffs", anna(json!({"content": "just text"}))),
+        ("/handoff/read", bert(json!({"limit": 10}))),
+        ("/ports/allocate", json!({"session_id": "s"})),
+        ("/ports/allocate", json!({"session_id": "another"})),
+        ("/ports/release", json!({"session_id": "another"})),
     ];
     let gets = [
         format!("/api/v1/tasks/{second}"),
@@ -124,6 +132,9 @@ async fn answers_are_as_documented() {
         "/locks/status/other.rs".into(),
         "/agents".into(),
         "/audit?limit=3".into(),
+        "/handoffs/latest".into(),
+        "/handoffs/latest?agent_id=anna&limit=2".into(),
+        "/ports/status".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));

@@ -9,6 +9,7 @@ use coordinator::Coordinator;
 use coordinator::settings::Settings;
 use jiff::Timestamp;
 use model::audit::{AuditEntry, AuditFilter};
+use model::handoffs::HandoffFilter;
 use model::id::{AgentId, Caller, Project};
 use model::work::TaskFilter;
 use reqwest::header::HeaderMap;
@@ -67,7 +68,13 @@ impl Server {
 
     /// On this store.
     pub async fn on(store: Arc<dyn Store>) -> Self {
-        let (home, settings) = settings();
+        Self::on_with(store, |_| {}).await
+    }
+
+    /// On this store, with other settings.
+    pub async fn on_with(store: Arc<dyn Store>, change: impl FnOnce(&mut Settings)) -> Self {
+        let (home, mut settings) = settings();
+        change(&mut settings);
         Self::launch(home, settings, store).await
     }
 
@@ -129,6 +136,8 @@ impl Server {
             store.tasks(project, &every_task).await.unwrap(),
             store.sessions(project, true).await.unwrap().0,
             store.sessions(project, false).await.unwrap().0,
+            store.handoffs(project, &HandoffFilter { limit: 10_000, ..HandoffFilter::default() }).await.unwrap(),
+            store.port_blocks().await.unwrap().0,
         );
         State { records: format!("{records:#?}"), audit_rows: self.trail("default").await.len() }
     }

@@ -3,7 +3,9 @@
 //! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
+mod handoffs;
 mod locks;
+mod ports;
 mod reap;
 mod sessions;
 mod work;
@@ -12,9 +14,11 @@ use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::AuditEntry;
 use model::command::{Action, Command, Freed, Outcome, Refusal};
-use model::id::{AgentId, SessionId};
+use model::handoffs::Handoff;
+use model::id::{AgentId, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::Task;
 use serde_json::Value;
@@ -26,6 +30,9 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
 pub trait Rows {
+    /// Which project.
+    fn project(&self) -> &Project;
+
     /// The last position in the project's audit trail, 0 at its beginning. [`append_audit`](Self::append_audit) moves it.
     fn last_position(&mut self) -> i64;
 
@@ -96,6 +103,20 @@ pub trait Rows {
     /// Inserts or replaces.
     fn put_session(&mut self, session: &Session) -> Result<()>;
 
+    /// Inserts.
+    fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()>;
+
+    /// The blocks of ports of all projects.
+    fn port_blocks(&mut self) -> Result<Vec<PortBlock>>;
+    /// The block of the project's session.
+    fn port_block(&mut self, session: &SessionId) -> Result<Option<PortBlock>>;
+    /// Inserts or replaces.
+    fn put_port_block(&mut self, block: &PortBlock) -> Result<()>;
+    /// Deletes the block of the project's session.
+    fn drop_port_block(&mut self, session: &SessionId) -> Result<()>;
+    /// Deletes those of all projects whose lease ended at `now` or before.
+    fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()>;
+
     /// The project's API key of this id.
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>>;
     /// Inserts or replaces.
@@ -134,6 +155,9 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Register(register) => sessions::register(rows, now, caller, register),
         Action::Heartbeat => sessions::heartbeat(rows, now, caller),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
+        Action::WriteHandoff(handoff) => handoffs::write(rows, now, caller, handoff),
+        Action::AllocatePorts(allocate) => ports::allocate(rows, now, caller, allocate),
+        Action::ReleasePorts { session_id } => ports::release(rows, now, session_id),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;

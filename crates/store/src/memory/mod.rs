@@ -1,16 +1,19 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
+use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
 use uuid::Uuid;
@@ -24,7 +27,14 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// A store in memory.
 pub struct MemoryStore {
     clock: Clock,
-    projects: Mutex<BTreeMap<Project, State>>,
+    contents: Mutex<Contents>,
+}
+
+#[derive(Default)]
+struct Contents {
+    projects: BTreeMap<Project, State>,
+    /// Those of all projects.
+    port_blocks: BTreeMap<(Project, SessionId), PortBlock>,
 }
 
 #[derive(Default)]
@@ -33,6 +43,7 @@ struct State {
     waiters: BTreeMap<Uuid, Waiter>,
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
+    handoffs: Vec<Handoff>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
 }
@@ -40,30 +51,33 @@ struct State {
 impl MemoryStore {
     /// An empty store that reads this clock.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, projects: Mutex::default() }
+        Self { clock, contents: Mutex::default() }
+    }
+
+    fn contents(&self) -> Result<MutexGuard<'_, Contents>> {
+        self.contents.lock().map_err(|e| StoreError::Failed(e.to_string()))
     }
 
     /// Runs `read` on the project's state after freeing what is due.
     fn read<T>(&self, project: &Project, read: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
-        let mut projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
-        let state = projects.entry(project.clone()).or_default();
+        let mut contents = self.contents()?;
+        let mut rows = contents.rows(project);
         let now = self.clock.now();
-        engine::apply(state, now, &[])?;
-        read(state, now)
+        engine::apply(&mut rows, now, &[])?;
+        read(rows.state, now)
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
-        let mut projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
-        let state = projects.entry(project.clone()).or_default();
+        let mut contents = self.contents()?;
         for command in commands {
             if let model::command::Action::CreateKey(key) = &command.action {
                 debug_assert_eq!(key.project, *project, "a key is stored in the project it opens");
             }
         }
-        engine::apply(state, self.clock.now(), commands)
+        engine::apply(&mut contents.rows(project), self.clock.now(), commands)
     }
 
     async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
@@ -74,11 +88,11 @@ impl Store for MemoryStore {
     }
 
     async fn waiters(&self, project: &Project) -> Result<Vec<Waiter>> {
-        self.read(project, |state, _| state.waiters())
+        self.read(project, |state, _| Ok(state.queue()))
     }
 
     async fn task(&self, project: &Project, task_id: Uuid) -> Result<Option<Task>> {
-        self.read(project, |state, _| state.task(task_id))
+        self.read(project, |state, _| Ok(state.tasks.values().find(|t| t.task_id == task_id).cloned()))
     }
 
     async fn tasks(&self, project: &Project, filter: &TaskFilter) -> Result<Vec<Task>> {
@@ -105,6 +119,25 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>> {
+        self.read(project, |state, _| {
+            let wanted = |h: &&Handoff| {
+                filter.agent_id.as_ref().is_none_or(|agent| h.agent_id == *agent)
+                    && filter.session_id.as_ref().is_none_or(|session| h.session_id.as_ref() == Some(session))
+                    && filter.feature_id.as_ref().is_none_or(|feature| h.feature_id.as_ref() == Some(feature))
+            };
+            Ok(state.handoffs.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
+        let (contents, now) = (self.contents()?, self.clock.now());
+        let mut blocks: Vec<PortBlock> =
+            contents.port_blocks.values().filter(|b| b.expires_at > now).cloned().collect();
+        blocks.sort_by_key(|block| block.first_port);
+        Ok((blocks, now))
+    }
+
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         self.read(project, |state, _| {
             let wanted = |e: &&AuditEntry| {
@@ -126,20 +159,59 @@ impl Store for MemoryStore {
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
-        let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
-        let mut keys: Vec<ApiKey> = projects.values().flat_map(|state| state.api_keys.values().cloned()).collect();
+        let contents = self.contents()?;
+        let mut keys: Vec<ApiKey> =
+            contents.projects.values().flat_map(|state| state.api_keys.values().cloned()).collect();
         keys.sort_by_key(|key| (key.created_at, key.id));
         Ok((keys, self.clock.now()))
     }
 
     async fn due_projects(&self) -> Result<Vec<Project>> {
         let now = self.clock.now();
-        let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
-        Ok(projects.iter().filter(|(_, state)| state.has_due(now)).map(|(project, _)| project.clone()).collect())
+        let contents = self.contents()?;
+        Ok(contents
+            .projects
+            .iter()
+            .filter(|(_, state)| state.has_due(now))
+            .map(|(project, _)| project.clone())
+            .collect())
     }
 
     async fn ping(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Contents {
+    /// What a transaction of the project may touch.
+    fn rows<'a>(&'a mut self, project: &'a Project) -> MemoryRows<'a> {
+        let state = self.projects.entry(project.clone()).or_default();
+        MemoryRows { project, state, port_blocks: &mut self.port_blocks }
+    }
+}
+
+struct MemoryRows<'a> {
+    project: &'a Project,
+    state: &'a mut State,
+    port_blocks: &'a mut BTreeMap<(Project, SessionId), PortBlock>,
+}
+
+impl Deref for MemoryRows<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        self.state
+    }
+}
+
+impl DerefMut for MemoryRows<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state
+    }
+}
+
+impl MemoryRows<'_> {
+    fn place(&self, session: &SessionId) -> (Project, SessionId) {
+        (self.project.clone(), session.clone())
     }
 }
 
@@ -160,6 +232,12 @@ impl State {
         locks
     }
 
+    fn queue(&self) -> Vec<Waiter> {
+        let mut waiters: Vec<Waiter> = self.waiters.values().cloned().collect();
+        waiters.sort_by_key(|w| w.seq);
+        waiters
+    }
+
     fn tasks_where(&self, wanted: impl Fn(&Task) -> bool) -> Vec<Task> {
         self.tasks.values().filter(|t| wanted(t)).cloned().collect()
     }
@@ -174,7 +252,11 @@ impl State {
     }
 }
 
-impl Rows for State {
+impl Rows for MemoryRows<'_> {
+    fn project(&self) -> &Project {
+        self.project
+    }
+
     fn last_position(&mut self) -> i64 {
         self.audit.last().map_or(0, |entry| entry.seq)
     }
@@ -214,9 +296,7 @@ impl Rows for State {
     }
 
     fn waiters(&mut self) -> Result<Vec<Waiter>> {
-        let mut waiters: Vec<Waiter> = self.waiters.values().cloned().collect();
-        waiters.sort_by_key(|w| w.seq);
-        Ok(waiters)
+        Ok(self.queue())
     }
 
     fn put_waiter(&mut self, waiter: &Waiter) -> Result<()> {
@@ -310,6 +390,34 @@ impl Rows for State {
 
     fn put_session(&mut self, session: &Session) -> Result<()> {
         self.sessions.insert(session.session_id.clone(), session.clone());
+        Ok(())
+    }
+
+    fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()> {
+        self.handoffs.push(handoff.clone());
+        Ok(())
+    }
+
+    fn port_blocks(&mut self) -> Result<Vec<PortBlock>> {
+        Ok(self.port_blocks.values().cloned().collect())
+    }
+
+    fn port_block(&mut self, session: &SessionId) -> Result<Option<PortBlock>> {
+        Ok(self.port_blocks.get(&self.place(session)).cloned())
+    }
+
+    fn put_port_block(&mut self, block: &PortBlock) -> Result<()> {
+        self.port_blocks.insert(self.place(&block.session_id), block.clone());
+        Ok(())
+    }
+
+    fn drop_port_block(&mut self, session: &SessionId) -> Result<()> {
+        self.port_blocks.remove(&self.place(session));
+        Ok(())
+    }
+
+    fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()> {
+        self.port_blocks.retain(|_, block| block.expires_at > now);
         Ok(())
     }
 

@@ -16,9 +16,11 @@ use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
+use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter};
 use serde::de::DeserializeOwned;
@@ -44,6 +46,8 @@ enum Query<'a> {
     Task { task_id: Uuid },
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
+    Handoffs(&'a HandoffFilter),
+    PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
     ApiKeys,
@@ -53,6 +57,12 @@ enum Query<'a> {
 #[derive(Deserialize)]
 struct Sessions {
     sessions: Vec<Session>,
+    instant: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct PortBlocks {
+    port_blocks: Vec<PortBlock>,
     instant: Timestamp,
 }
 
@@ -127,6 +137,15 @@ impl Store for PostgresStore {
     async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp)> {
         let answer: Sessions = self.read(Some(project), &Query::Sessions { connected }).await?;
         Ok((answer.sessions, answer.instant))
+    }
+
+    async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>> {
+        self.read(Some(project), &Query::Handoffs(filter)).await
+    }
+
+    async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
+        let answer: PortBlocks = self.read(None, &Query::PortBlocks).await?;
+        Ok((answer.port_blocks, answer.instant))
     }
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {

@@ -23,9 +23,11 @@ use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
+use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter};
 use rusqlite::config::DbConfig;
@@ -139,6 +141,16 @@ impl Store for SqliteStore {
 
     async fn sessions(&self, project: &Project, connected: bool) -> Result<(Vec<Session>, Timestamp)> {
         self.read(project, move |c, p, now| Ok((read::sessions(c, p, connected)?, now))).await
+    }
+
+    async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| read::handoffs(c, p, &filter)).await
+    }
+
+    async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
+        let now = self.clock.now();
+        self.reading.run(move |c| Ok((read::port_blocks(c, now).map_err(failure)?, now))).await
     }
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {

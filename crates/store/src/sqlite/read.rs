@@ -3,16 +3,18 @@
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
-use model::id::Project;
+use model::handoffs::{Handoff, HandoffFilter};
+use model::id::{AgentId, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use uuid::Uuid;
 
-use super::records::{self, API_KEY, AUDIT, LOCK, SESSION, TASK, WAITER, micros};
+use super::records::{self, API_KEY, AUDIT, HANDOFF, LOCK, PORT_BLOCK, SESSION, TASK, WAITER, micros};
 
 /// All rows of a query.
 pub fn all<T>(
@@ -126,6 +128,31 @@ pub fn sessions(connection: &Connection, project: &Project, connected: bool) -> 
     let limit = if connected { -1 } else { 1000 };
     let params = named_params! { ":project": project.as_str(), ":connected": connected, ":limit": limit };
     all(connection, &sql, params, records::session)
+}
+
+pub fn handoffs(connection: &Connection, project: &Project, filter: &HandoffFilter) -> rusqlite::Result<Vec<Handoff>> {
+    // An agent's handoffs have an index of their own.
+    let of_agent = if filter.agent_id.is_some() { "agent_id = :agent_id" } else { ":agent_id is null" };
+    let sql = format!(
+        "select {HANDOFF} from handoffs where project = :project and {of_agent}
+             and (:session_id is null or session_id = :session_id)
+             and (:feature_id is null or feature_id = :feature_id)
+         order by seq desc limit :limit"
+    );
+    let params = named_params! {
+        ":project": project.as_str(),
+        ":agent_id": filter.agent_id.as_ref().map(AgentId::as_str),
+        ":session_id": filter.session_id.as_ref().map(SessionId::as_str),
+        ":feature_id": filter.feature_id,
+        ":limit": filter.limit,
+    };
+    all(connection, &sql, params, records::handoff)
+}
+
+/// Those of all projects that had not ended at `now`.
+pub fn port_blocks(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<PortBlock>> {
+    let sql = format!("select {PORT_BLOCK} from port_blocks where expires_at > :now order by first_port");
+    all(connection, &sql, named_params! { ":now": micros(now) }, records::port_block)
 }
 
 pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -> rusqlite::Result<Vec<AuditEntry>> {

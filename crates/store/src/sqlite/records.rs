@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::AuditEntry;
+use model::handoffs::{Handoff, Notes};
 use model::key::{LockKey, Space};
 use model::locks::{Lock, LockMode, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskStatus};
 use rusqlite::Row;
@@ -101,6 +103,43 @@ pub fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         ttl_seconds: row.get(7)?,
         expires_at: instant(row, 8)?,
         disconnected_at: optional_instant(row, 9)?,
+    })
+}
+
+pub const HANDOFF: &str = "handoff_id, seq, agent_id, agent_type, session_id, feature_id, summary, completed_work, in_progress, \
+                           decisions, next_steps, relevant_files, content, created_at";
+
+pub fn handoff(row: &Row<'_>) -> rusqlite::Result<Handoff> {
+    Ok(Handoff {
+        handoff_id: uuid(row, 0)?,
+        seq: row.get(1)?,
+        agent_id: word(row, 2)?,
+        agent_type: row.get(3)?,
+        session_id: optional_word(row, 4)?,
+        feature_id: row.get(5)?,
+        notes: Notes {
+            summary: row.get(6)?,
+            completed_work: json_column(row, 7)?,
+            in_progress: json_column(row, 8)?,
+            decisions: json_column(row, 9)?,
+            next_steps: json_column(row, 10)?,
+            relevant_files: json_column(row, 11)?,
+            content: row.get::<_, Option<String>>(12)?.map(JsonText::from_trusted),
+        },
+        created_at: instant(row, 13)?,
+    })
+}
+
+pub const PORT_BLOCK: &str = "project, session_id, agent_id, first_port, allocated_at, expires_at";
+
+pub fn port_block(row: &Row<'_>) -> rusqlite::Result<PortBlock> {
+    Ok(PortBlock {
+        project: word(row, 0)?,
+        session_id: word(row, 1)?,
+        agent_id: word(row, 2)?,
+        first_port: row.get(3)?,
+        allocated_at: instant(row, 4)?,
+        expires_at: instant(row, 5)?,
     })
 }
 

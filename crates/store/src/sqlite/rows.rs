@@ -4,15 +4,17 @@ use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::AuditEntry;
+use model::handoffs::Handoff;
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::Task;
 use rusqlite::{Connection, Row, ToSql, named_params};
 use uuid::Uuid;
 
-use super::records::{self, API_KEY, LOCK, SESSION, TASK, json, micros};
+use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
 use super::{Result, failure, read};
 use crate::engine::Rows;
 
@@ -80,6 +82,10 @@ impl SqliteRows<'_> {
 }
 
 impl Rows for SqliteRows<'_> {
+    fn project(&self) -> &Project {
+        self.project
+    }
+
     fn last_position(&mut self) -> i64 {
         self.position
     }
@@ -406,6 +412,75 @@ impl Rows for SqliteRows<'_> {
                 ":disconnected_at": session.disconnected_at.map(micros),
             },
         )
+    }
+
+    fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()> {
+        let notes = &handoff.notes;
+        self.execute(
+            "insert into handoffs (project, seq, handoff_id, agent_id, agent_type, session_id, feature_id, summary,
+                 completed_work, in_progress, decisions, next_steps, relevant_files, content, created_at)
+             values (:project, :seq, :handoff_id, :agent_id, :agent_type, :session_id, :feature_id, :summary,
+                 :completed_work, :in_progress, :decisions, :next_steps, :relevant_files, :content, :created_at)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":seq": handoff.seq,
+                ":handoff_id": handoff.handoff_id.as_bytes(),
+                ":agent_id": handoff.agent_id.as_str(),
+                ":agent_type": handoff.agent_type,
+                ":session_id": handoff.session_id.as_ref().map(SessionId::as_str),
+                ":feature_id": handoff.feature_id,
+                ":summary": notes.summary,
+                ":completed_work": json(&notes.completed_work),
+                ":in_progress": json(&notes.in_progress),
+                ":decisions": json(&notes.decisions),
+                ":next_steps": json(&notes.next_steps),
+                ":relevant_files": json(&notes.relevant_files),
+                ":content": notes.content.as_ref().map(JsonText::as_str),
+                ":created_at": micros(handoff.created_at),
+            },
+        )
+    }
+
+    fn port_blocks(&mut self) -> Result<Vec<PortBlock>> {
+        self.select(&format!("select {PORT_BLOCK} from port_blocks"), &[], records::port_block)
+    }
+
+    fn port_block(&mut self, session: &SessionId) -> Result<Option<PortBlock>> {
+        let sql = format!("select {PORT_BLOCK} from port_blocks where project = :project and session_id = :session");
+        let found = self.select(
+            &sql,
+            named_params! { ":project": self.project.as_str(), ":session": session.as_str() },
+            records::port_block,
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    fn put_port_block(&mut self, block: &PortBlock) -> Result<()> {
+        self.execute(
+            "insert into port_blocks (first_port, project, session_id, agent_id, allocated_at, expires_at)
+             values (:first_port, :project, :session_id, :agent_id, :allocated_at, :expires_at)
+             on conflict (project, session_id) do update
+             set agent_id = excluded.agent_id, expires_at = excluded.expires_at",
+            named_params! {
+                ":first_port": block.first_port,
+                ":project": block.project.as_str(),
+                ":session_id": block.session_id.as_str(),
+                ":agent_id": block.agent_id.as_str(),
+                ":allocated_at": micros(block.allocated_at),
+                ":expires_at": micros(block.expires_at),
+            },
+        )
+    }
+
+    fn drop_port_block(&mut self, session: &SessionId) -> Result<()> {
+        self.execute(
+            "delete from port_blocks where project = :project and session_id = :session",
+            named_params! { ":project": self.project.as_str(), ":session": session.as_str() },
+        )
+    }
+
+    fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()> {
+        self.execute("delete from port_blocks where expires_at <= :now", named_params! { ":now": micros(now) })
     }
 
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {

@@ -198,6 +198,40 @@ async fn a_repeated_submission_is_one_task(openers: Openers) {
     assert_eq!((ids.len(), first), (1, 1));
 }
 
+/// Sixteen sessions of two projects ask at once for what there is room for: each gets a block of its own, and what one
+/// gives back another gets.
+async fn a_block_of_ports_has_one_session(openers: Openers) {
+    const EACH: usize = 2;
+    let first_ports: Vec<u16> = (0..2 * OPENERS * EACH).map(|n| 10_000 + 100 * n as u16).collect();
+    for _ in 0..3 {
+        let first_ports = &first_ports;
+        let workers = openers.each(|number, opener| {
+            let first_ports = first_ports.clone();
+            async move {
+                let project = project(["house", "field"][number % 2]);
+                let mut got = vec![];
+                for nth in 0..EACH {
+                    let asked = command(&agent("ann"), ports(&format!("{number}.{nth}"), &first_ports));
+                    match opener.0.apply(&project, &[asked]).await.unwrap().remove(0) {
+                        Outcome::PortsAllocated { first_port, refreshed: false, .. } => got.push(first_port),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                (project, number, got)
+            }
+        });
+        let workers = workers.await;
+        let all: BTreeSet<u16> = workers.iter().flat_map(|(_, _, got)| got).copied().collect();
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), *first_ports, "each block once");
+        assert_eq!(openers.stores[1].port_blocks().await.unwrap().0.len(), first_ports.len());
+        for (project, number, _) in workers {
+            let given = [0, 1].map(|nth| command(&agent("ann"), release_ports(&format!("{number}.{nth}"))));
+            let outcomes = openers.stores[number % OPENERS].apply(&project, &given).await.unwrap();
+            assert!(outcomes.iter().all(|o| *o == Outcome::PortsReleased { released: true }), "{outcomes:?}");
+        }
+    }
+}
+
 macro_rules! crowded {
     ($($case:ident),* $(,)?) => { $(
         mod $case {
@@ -215,4 +249,9 @@ macro_rules! crowded {
         }
     )* };
 }
-crowded!(a_lock_has_one_holder, a_task_has_one_worker, a_repeated_submission_is_one_task);
+crowded!(
+    a_lock_has_one_holder,
+    a_task_has_one_worker,
+    a_repeated_submission_is_one_task,
+    a_block_of_ports_has_one_session,
+);

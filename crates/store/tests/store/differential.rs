@@ -14,12 +14,14 @@ use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::command::{
-    Acquire, Action, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register, Release, Submit,
-    Wait,
+    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
+    Release, Submit, Wait, WriteHandoff,
 };
+use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
+use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
 use proptest::collection::vec;
@@ -158,6 +160,20 @@ enum What {
     Heartbeat,
     Cleanup {
         silent: u32,
+    },
+    WriteHandoff {
+        feature: Option<&'static str>,
+        summary: &'static str,
+        lists: Vec<Vec<&'static str>>,
+        content: Option<&'static str>,
+    },
+    AllocatePorts {
+        session: &'static str,
+        candidates: Vec<u16>,
+        ttl: u32,
+    },
+    ReleasePorts {
+        session: &'static str,
     },
     CreateKey(u8),
     RevokeKey(u8),
@@ -307,6 +323,12 @@ fn what() -> impl Strategy<Value = What> {
     let complete =
         (task_ref(), any::<bool>(), option::of(select(&["broken", CANCELLED][..])), option::of(select(JSON)), token())
             .prop_map(|(task, success, code, result, token)| What::Complete { task, success, code, result, token });
+    let write_handoff =
+        (option::weighted(0.3, one(FEATURES)), one(TEXTS), vec(vec(one(TEXTS), 0..3), 5), option::of(select(JSON)))
+            .prop_map(|(feature, summary, lists, content)| What::WriteHandoff { feature, summary, lists, content });
+    // A few blocks that overlap in every way.
+    let allocate_ports = (one(SESSIONS), vec(0_u16..20, 0..4), ttl())
+        .prop_map(|(session, candidates, ttl)| What::AllocatePorts { session, candidates, ttl });
     prop_oneof![
         14 => acquire,
         5 => (keys(), token()).prop_map(|(keys, token)| What::Release { keys, token }),
@@ -318,6 +340,9 @@ fn what() -> impl Strategy<Value = What> {
         5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
         3 => Just(What::Heartbeat),
         1 => select(vec![0, 1, 60, 900]).prop_map(|silent| What::Cleanup { silent }),
+        3 => write_handoff,
+        5 => allocate_ports,
+        2 => one(SESSIONS).prop_map(|session| What::ReleasePorts { session }),
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
         1 => one(TEXTS).prop_map(What::Refuse),
@@ -347,6 +372,7 @@ struct Known {
     waiters: Vec<Waiter>,
     tasks: Vec<Task>,
     sessions: Vec<Session>,
+    port_blocks: Vec<PortBlock>,
 }
 
 /// All that can be seen of a project.
@@ -361,6 +387,11 @@ struct Seen {
     one: Option<Task>,
     connected: (Vec<Session>, Timestamp),
     gone: (Vec<Session>, Timestamp),
+    handoffs: Vec<Handoff>,
+    ann_s: Vec<Handoff>,
+    of_feature: Vec<Handoff>,
+    of_session: Vec<Handoff>,
+    port_blocks: Vec<PortBlock>,
     audit: Vec<AuditEntry>,
     refusals: Vec<AuditEntry>,
     keys: Vec<ApiKey>,
@@ -411,6 +442,7 @@ impl Run {
         let others = known.locks.iter().map(|l| l.expires_at);
         let others = others.chain(known.waiters.iter().map(|w| w.expires_at));
         let others = others.chain(known.sessions.iter().map(|s| s.expires_at));
+        let others = others.chain(known.port_blocks.iter().map(|b| b.expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -447,13 +479,20 @@ impl Run {
             waiters: store.waiters(project).await.map_err(failed)?,
             tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
+            port_blocks: store.port_blocks().await.map_err(failed)?.0,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks } = &self.known;
+        for (at, block) in port_blocks.iter().enumerate() {
+            prop_assert!(block.expires_at > self.now, "over, and still there: {block:?}");
+            for other in &port_blocks[at + 1..] {
+                prop_assert!(!block.overlaps(other.first_port), "one port twice: {block:?} and {other:?}");
+            }
+        }
         for (at, lock) in locks.iter().enumerate() {
             prop_assert!(lock.expires_at > self.now, "over, and still there: {lock:?}");
             for other in &locks[at + 1..] {
@@ -539,6 +578,12 @@ impl Run {
         let page = TaskFilter { limit: 2, before: tasks.get(1).map(|t| t.seq), task_type: None, ..all_tasks() };
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
+        let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
+        port_blocks.retain(|block| block.project == *project);
+        let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
+        let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
+        let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };
+        let of_session = HandoffFilter { session_id: SessionId::new(SESSIONS[0]).ok(), ..handoffs.clone() };
         Ok(Seen {
             locks: store.locks(project, None).await.map_err(failed)?,
             near,
@@ -552,6 +597,11 @@ impl Run {
             tasks,
             connected: store.sessions(project, true).await.map_err(failed)?,
             gone: store.sessions(project, false).await.map_err(failed)?,
+            handoffs: store.handoffs(project, &handoffs).await.map_err(failed)?,
+            ann_s: store.handoffs(project, &ann_s).await.map_err(failed)?,
+            of_feature: store.handoffs(project, &of_feature).await.map_err(failed)?,
+            of_session: store.handoffs(project, &of_session).await.map_err(failed)?,
+            port_blocks,
             audit,
             refusals,
             keys,
@@ -630,6 +680,32 @@ impl Run {
             }
             What::Heartbeat => Action::Heartbeat,
             What::Cleanup { silent } => Action::Cleanup(Cleanup { silent_seconds: *silent }),
+            What::WriteHandoff { feature, summary, lists, content } => {
+                let list = |at: usize| lists[at].iter().map(|text| (*text).to_owned()).collect();
+                Action::WriteHandoff(WriteHandoff {
+                    handoff_id: self.id(6, self.commands),
+                    feature_id: feature.map(Into::into),
+                    notes: Notes {
+                        summary: (*summary).into(),
+                        completed_work: list(0),
+                        in_progress: list(1),
+                        decisions: list(2),
+                        next_steps: list(3),
+                        relevant_files: list(4),
+                        content: content.map(|text| JsonText::from_trusted(text.into())),
+                    },
+                })
+            }
+            What::AllocatePorts { session, candidates, ttl } => {
+                // Blocks of earlier runs in the same store are out of reach.
+                let first = 1024 + (self.number % 200) as u16 * 64;
+                Action::AllocatePorts(AllocatePorts {
+                    session_id: SessionId::new(*session).unwrap(),
+                    candidates: candidates.iter().map(|port| first + port).collect(),
+                    ttl_seconds: *ttl,
+                })
+            }
+            What::ReleasePorts { session } => Action::ReleasePorts { session_id: SessionId::new(*session).unwrap() },
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);

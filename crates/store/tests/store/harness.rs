@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::command::{
-    Acquire, Action, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal, Register, Release,
-    Submit, Wait,
+    Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal,
+    Register, Release, Submit, Wait, WriteHandoff,
 };
+use model::handoffs::Notes;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode};
@@ -291,7 +292,7 @@ macro_rules! acts {
         }
     )* };
 }
-acts!(Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup);
+acts!(Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup, WriteHandoff, AllocatePorts);
 
 impl Act for Action {
     fn action(self) -> Action {
@@ -324,6 +325,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Register(_) => "register_session",
         Action::Heartbeat => "heartbeat",
         Action::Cleanup(_) => "cleanup_dead_agents",
+        Action::WriteHandoff(_) => "write_handoff",
+        Action::AllocatePorts(_) => "allocate_ports",
+        Action::ReleasePorts { .. } => "release_ports",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
         Action::Refuse(_) => "refused",
@@ -424,6 +428,23 @@ pub fn register(capabilities: &[&str]) -> Register {
 /// Those silent for so long.
 pub fn cleanup(silent_seconds: u32) -> Cleanup {
     Cleanup { silent_seconds }
+}
+
+/// With nothing but a summary.
+pub fn handoff(summary: &str) -> WriteHandoff {
+    let notes = Notes { summary: summary.into(), ..Notes::default() };
+    WriteHandoff { handoff_id: Uuid::now_v7(), feature_id: None, notes }
+}
+
+/// For ten minutes, from one of these.
+pub fn ports(session: &str, candidates: &[u16]) -> AllocatePorts {
+    let session_id = SessionId::new(session).unwrap();
+    AllocatePorts { session_id, candidates: candidates.to_vec(), ttl_seconds: 600 }
+}
+
+/// The block of that session.
+pub fn release_ports(session: &str) -> Action {
+    Action::ReleasePorts { session_id: SessionId::new(session).unwrap() }
 }
 
 /// The grants, if it was granted.

@@ -84,6 +84,29 @@ async fn what_was_written_is_there_after_reopening() {
     assert_eq!(open(&path).unwrap().locks(&house, None).await.unwrap(), before);
 }
 
+/// A database of the first version, with a lock in it, takes what has come since and keeps what it has.
+#[tokio::test]
+async fn an_older_version_is_brought_up_to_date() {
+    let directory = directory();
+    let path = directory.path().join("db");
+    let house = project("house");
+    let first = Connection::open(&path).unwrap();
+    first.execute_batch(include_str!("../../migrations/sqlite/0001_foundation.sql")).unwrap();
+    first
+        .execute_batch(
+            "insert into projects values ('house', 1, 0);
+             insert into locks values ('house', 'path', 'src', 0, 'ann', 'src', 't', null, 'exclusive', null, 1, 0,
+                 9000000000000000);
+             pragma application_id = 0x4167436f; pragma user_version = 1",
+        )
+        .unwrap();
+    drop(first);
+    let store = open(&path).unwrap();
+    assert_eq!(store.locks(&house, None).await.unwrap().len(), 1);
+    let outcomes = store.apply(&house, &[command(&agent("ann"), handoff("after"))]).await.unwrap();
+    assert!(outcomes[0].is_success());
+}
+
 #[tokio::test]
 async fn a_newer_version_is_refused() {
     let directory = directory();

@@ -88,6 +88,12 @@ begin
                     last_position := step.p_audit_seq;
                     outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
                     freed := (0, 0, 0);
+                when 'write_handoff' then
+                    outcome := coordinator.write_handoff(turn, command.action);
+                when 'allocate_ports' then
+                    outcome := coordinator.allocate_ports(turn, command.action);
+                when 'release_ports' then
+                    outcome := coordinator.release_ports(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then
@@ -133,6 +139,7 @@ language sql immutable as $$
     select case p_outcome ->> 'kind'
         when 'blocked' then p_outcome ->> 'reason'
         when 'no_task' then 'no_tasks_available'
+        when 'no_ports' then 'no_ports_available'
         when 'refused' then p_outcome ->> 'code'
         when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
     end

@@ -15,6 +15,8 @@ begin
     case p_query ->> 'kind'
         when 'api_keys' then
             return json_build_object('api_keys', coordinator.all_api_keys(), 'instant', instant);
+        when 'port_blocks' then
+            return json_build_object('port_blocks', coordinator.list_port_blocks(instant), 'instant', instant);
         when 'due_projects' then
             return (
                 select coalesce(json_agg(p.project order by p.project), '[]')
@@ -35,6 +37,7 @@ begin
         when 'sessions' then json_build_object(
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant
         )
+        when 'handoffs' then coordinator.list_handoffs(p_project, p_query)
         when 'audit' then coordinator.list_audit(p_project, p_query)
         when 'audit_after' then coordinator.list_audit_after(
             p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint

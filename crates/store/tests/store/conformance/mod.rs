@@ -3,8 +3,10 @@
 mod api_keys;
 mod audit;
 mod batches;
+mod handoffs;
 mod locks;
 mod pauses;
+mod ports;
 mod projects;
 mod queues;
 mod sessions;
