@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
-use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, output, serve, status, work};
+use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, migrate, output, serve, status, work};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -76,6 +76,8 @@ pub enum Command {
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
     Doctor,
+    /// Bring the database's schema up to date; everything but PostgREST does so by itself when it opens one
+    Migrate(migrate::Migrate),
     Demo(demo::Args),
     /// One agent of the demo
     #[command(name = demo::agent::SUBCOMMAND, hide = true)]
@@ -105,6 +107,7 @@ impl Command {
             Self::Mcp => mcp::run(globals),
             Self::Serve(serve) => serve::run(globals, serve),
             Self::Doctor => block_on(doctor::run(globals)),
+            Self::Migrate(migrate) => migrate::run(globals, migrate),
             Self::Demo(demo) => return block_on(demo::run(demo)),
             Self::DemoAgent(agent) => return block_on(demo::agent::run(agent)),
             Self::Openapi => openapi(),

@@ -8,4 +8,5 @@ mod official_client;
 mod project;
 mod serve;
 mod setup;
+mod supabase;
 mod work;
