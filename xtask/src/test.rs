@@ -29,6 +29,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut steps = Steps::default();
     let python = steps.time("tools", || {
         tools::need_postgres()?;
+        tools::need_pgbouncer()?;
         tools::need_cargo_tool("nextest", &[])?;
         // Without optimisation it is built in a third of the time, and it runs for a second.
         tools::need_cargo_tool("deny", &["--debug"])?;

@@ -10,9 +10,18 @@ const MCP_CLIENT: &str = "mcp==2.*";
 
 /// A PostgreSQL server's programs, from Debian's package where there is such a thing.
 pub fn need_postgres() -> anyhow::Result<()> {
-    match testing::postgres::binaries() {
+    need_server("postgresql", testing::postgres::binaries)
+}
+
+/// The pooler that the store is also tested behind, likewise.
+pub fn need_pgbouncer() -> anyhow::Result<()> {
+    need_server("pgbouncer", testing::postgres::pgbouncer)
+}
+
+fn need_server(package: &str, find: fn() -> anyhow::Result<PathBuf>) -> anyhow::Result<()> {
+    match find() {
         Err(missing) if !is_there(Command::new("apt-get").arg("--version")) => Err(missing),
-        Err(_) => need_debian_package("postgresql"),
+        Err(_) => need_debian_package(package),
         Ok(_) => Ok(()),
     }
 }

@@ -8,7 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, output, ports, serve, status, team, watch, work,
+    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, migrate, output, ports, serve, status, team, watch,
+    work,
 };
 
 const EXIT_CODES: &str = "\
@@ -89,6 +90,8 @@ pub enum Command {
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
     Doctor,
+    /// Bring the database's schema up to date; everything but PostgREST does so by itself when it opens one
+    Migrate(migrate::Migrate),
     Demo(demo::Args),
     /// One agent of the demo
     #[command(name = demo::agent::SUBCOMMAND, hide = true)]
@@ -122,6 +125,7 @@ impl Command {
             Self::Mcp => mcp::run(globals),
             Self::Serve(serve) => serve::run(globals, serve),
             Self::Doctor => block_on(doctor::run(globals)),
+            Self::Migrate(migrate) => migrate::run(globals, migrate),
             Self::Demo(demo) => return block_on(demo::run(demo)),
             Self::DemoAgent(agent) => return block_on(demo::agent::run(agent)),
             Self::Openapi => openapi(),

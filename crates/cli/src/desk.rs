@@ -52,7 +52,7 @@ pub async fn open(settings: Settings) -> Result<Coordinator, Trouble> {
     let database = settings.database.describe();
     Coordinator::open(settings).await.map_err(|error| {
         let exit = match error {
-            StoreError::Unreachable(_) | StoreError::TooNew { .. } => Exit::Unreachable,
+            StoreError::Unreachable(_) | StoreError::TooNew { .. } | StoreError::NotReady(_) => Exit::Unreachable,
             StoreError::Failed(_) => Exit::Defect,
         };
         Trouble::new(exit, "database_unavailable", format!("{error} (the database is {database})"))

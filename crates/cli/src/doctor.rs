@@ -112,7 +112,8 @@ async fn examine(globals: &Globals) -> Vec<Finding> {
     let coordinator = match open(settings).await {
         Ok(coordinator) => coordinator,
         Err(trouble) => {
-            let todo = "correct its path or address (COORDINATOR_DB, POSTGRES_DSN, --db), or make it reachable";
+            let todo =
+                "correct its path or address (COORDINATOR_DB, POSTGRES_DSN, SUPABASE_URL, --db), or make it reachable";
             findings.push(Finding::fail("database", Exit::Unreachable, trouble.to_string(), todo));
             return findings;
         }

@@ -123,7 +123,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Failed(why) => Self::Internal(why),
             StoreError::Unreachable(_) => Self::Unavailable(format!("{error}; try again in a moment")),
-            StoreError::TooNew { .. } => Self::Unavailable(error.to_string()),
+            StoreError::TooNew { .. } | StoreError::NotReady(_) => Self::Unavailable(error.to_string()),
         }
     }
 }

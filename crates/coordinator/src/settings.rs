@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::id::{AgentId, Project, SessionId};
 use model::locks::TTL_MINUTES;
 use model::ports::{BLOCK_SIZE, LAST_FIRST_PORT, PortPlan};
-use store::postgres::{PoolSize, PostgresStore};
+use store::postgres::{PoolSize, PostgresStore, PostgrestAddress};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
 
@@ -37,6 +37,9 @@ const NAMES: &[&str] = &[
     "POSTGRES_POOL_MIN",
     "SESSION_ID",
     "SESSION_TTL_SECONDS",
+    "SUPABASE_REST_PREFIX",
+    "SUPABASE_SERVICE_KEY",
+    "SUPABASE_URL",
     "TASK_LEASE_SECONDS",
 ];
 
@@ -88,6 +91,8 @@ pub enum Database {
         /// How many connections to keep.
         pool: PoolSize,
     },
+    /// On a server, through PostgREST.
+    Supabase(PostgrestAddress),
 }
 
 impl Database {
@@ -99,10 +104,11 @@ impl Database {
         Ok(match self {
             Self::Sqlite { path } => Arc::new(SqliteStore::open(path, Clock::system())?),
             Self::Postgres { dsn, pool } => Arc::new(PostgresStore::connect(dsn, *pool).await?),
+            Self::Supabase(address) => Arc::new(PostgresStore::through_postgrest(address).await?),
         })
     }
 
-    /// What it is and where, without a password.
+    /// What it is and where, without a password or a key.
     pub fn describe(&self) -> String {
         match self {
             Self::Sqlite { path } => format!("SQLite, {}", path.display()),
@@ -110,6 +116,7 @@ impl Database {
                 Some((_, place)) => format!("PostgreSQL, {place}"),
                 None => "PostgreSQL".into(),
             },
+            Self::Supabase(address) => format!("PostgreSQL through PostgREST, {address}"),
         }
     }
 }
@@ -195,10 +202,23 @@ impl Source<'_> {
         }
     }
 
+    /// The setting as it was given.
+    fn given(&self, name: &str) -> Option<String> {
+        debug_assert!(NAMES.contains(&name), "{name} is not in the list of settings");
+        (self.env)(name).or_else(|| self.file.get(name).cloned())
+    }
+
     /// The setting; an empty one counts as not set.
     fn text(&self, name: &str) -> Option<String> {
-        debug_assert!(NAMES.contains(&name), "{name} is not in the list of settings");
-        (self.env)(name).or_else(|| self.file.get(name).cloned()).filter(|text| !text.is_empty())
+        self.given(name).filter(|text| !text.is_empty())
+    }
+
+    /// The setting, without which it cannot go on.
+    fn needed(&mut self, name: &str, why: &str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.bad.push(format!("{name} is not set: {why}"));
+            String::new()
+        })
     }
 
     fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
@@ -259,18 +279,19 @@ impl Source<'_> {
         }
         let named = self.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
         let backend = self.parsed("DB_BACKEND", |v| match v {
-            "sqlite" | "postgres" => Ok(v.to_owned()),
-            "supabase" => {
-                Err("is not available in this version; use postgres with the project's connection string".into())
-            }
-            _ => Err("must be sqlite or postgres".into()),
+            "sqlite" | "postgres" | "supabase" => Ok(v.to_owned()),
+            _ => Err("must be sqlite, postgres or supabase".into()),
         });
-        if backend.as_deref() == Some("postgres") {
-            let dsn = self.text("POSTGRES_DSN").unwrap_or_else(|| {
-                self.bad.push("POSTGRES_DSN is not set: DB_BACKEND=postgres needs a connection string".into());
-                String::new()
-            });
-            return (Database::Postgres { dsn, pool }, named.unwrap_or_else(Project::default_project));
+        let server = match backend.as_deref() {
+            Some("postgres") => {
+                let dsn = self.needed("POSTGRES_DSN", "DB_BACKEND=postgres needs a connection string");
+                Some(Database::Postgres { dsn, pool })
+            }
+            Some("supabase") => Some(Database::Supabase(self.supabase())),
+            _ => None,
+        };
+        if let Some(server) = server {
+            return (server, named.unwrap_or_else(Project::default_project));
         }
         let (path, project) = match (self.database_file(), repository) {
             (None, Some(repository)) => {
@@ -284,6 +305,27 @@ impl Source<'_> {
             (None, None) => (self.user_database(), Project::default_project()),
         };
         (Database::Sqlite { path }, named.unwrap_or(project))
+    }
+
+    /// Where PostgREST is. Values that are keys are not repeated in an error.
+    fn supabase(&mut self) -> PostgrestAddress {
+        let url = self
+            .needed("SUPABASE_URL", "DB_BACKEND=supabase needs the project's address, such as https://ID.supabase.co");
+        if !url.is_empty() && !url.starts_with("https://") && !url.starts_with("http://") {
+            self.bad.push(format!("SUPABASE_URL is {url:?}: must begin with https:// or http://"));
+        }
+        // Nothing at all is a prefix too.
+        let prefix = self.given("SUPABASE_REST_PREFIX").unwrap_or_else(|| "/rest/v1".into());
+        if !prefix.is_empty() && !prefix.starts_with('/') {
+            self.bad.push(format!("SUPABASE_REST_PREFIX is {prefix:?}: must begin with /, or be empty"));
+        }
+        let key =
+            self.needed("SUPABASE_SERVICE_KEY", "DB_BACKEND=supabase needs the project's secret or service_role key");
+        if key.starts_with("sb_publishable_") {
+            self.bad.push("SUPABASE_SERVICE_KEY is a publishable key: must be a secret or service_role key".into());
+        }
+        let without_slash = |text: String| text.trim_end_matches('/').to_owned();
+        PostgrestAddress { url: without_slash(url), prefix: without_slash(prefix), key }
     }
 
     /// The file that is named: in `coordinator.toml`, seen from there, so that it is one file wherever one stands.
@@ -374,7 +416,7 @@ mod tests {
         for expected in [
             "LOCK_TTL_MINUTES is \"481\": must be a whole number from 1 to 480",
             "API_PORT is \"http\": must be a whole number from 0 to 65535",
-            "DB_BACKEND is \"oracle\": must be sqlite or postgres",
+            "DB_BACKEND is \"oracle\": must be sqlite, postgres or supabase",
             "PORT_ALLOC_BASE is \"80\": must be a whole number from 1024 to 65532",
             "PORT_ALLOC_RANGE is \"3\": must be a whole number from 4 to 10000",
             "PORT_ALLOC_TTL_MINUTES is \"0\": must be a whole number from 1 to 43200",
@@ -392,6 +434,41 @@ mod tests {
         assert!(matches!(&in_file.database, Database::Sqlite { path } if path.is_absolute()), "{:?}", in_file.database);
         let in_environment = load(&[("COORDINATOR_DB", "state.db")], "").unwrap();
         assert_eq!(in_environment.database, Database::Sqlite { path: "state.db".into() });
+    }
+
+    #[test]
+    fn postgrest_is_supabases_unless_the_prefix_says_otherwise() {
+        let supabase =
+            [("DB_BACKEND", "supabase"), ("SUPABASE_URL", "https://p.example/"), ("SUPABASE_SERVICE_KEY", "k")];
+        let place = |settings: Settings| settings.database.describe();
+        assert_eq!(place(load(&supabase, "").unwrap()), "PostgreSQL through PostgREST, https://p.example/rest/v1");
+        let bare = "supabase_rest_prefix = \"\"";
+        assert_eq!(place(load(&supabase, bare).unwrap()), "PostgreSQL through PostgREST, https://p.example");
+        let own = "supabase_rest_prefix = \"/api/\"";
+        assert_eq!(place(load(&supabase, own).unwrap()), "PostgreSQL through PostgREST, https://p.example/api");
+    }
+
+    #[test]
+    fn what_supabase_needs_is_named_and_its_key_is_not_shown() {
+        let key = "sb_publishable_abc";
+        let bad = [
+            ("DB_BACKEND", "supabase"),
+            ("SUPABASE_URL", "p.example"),
+            ("SUPABASE_REST_PREFIX", "rest"),
+            ("SUPABASE_SERVICE_KEY", key),
+        ];
+        let errors = load(&bad, "").unwrap_err().to_string();
+        for expected in ["SUPABASE_URL is \"p.example\"", "SUPABASE_REST_PREFIX is \"rest\"", "publishable key"] {
+            assert!(errors.contains(expected), "{errors}");
+        }
+        let errors = load(&bad[..1], "").unwrap_err().to_string();
+        assert!(
+            errors.contains("SUPABASE_URL is not set") && errors.contains("SUPABASE_SERVICE_KEY is not set"),
+            "{errors}"
+        );
+        assert!(!errors.contains(key), "{errors}");
+        let good = [bad[0], ("SUPABASE_URL", "https://p.example"), ("SUPABASE_SERVICE_KEY", "very-secret")];
+        assert!(!format!("{:?}", load(&good, "").unwrap()).contains("very-secret"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stores: apply a batch of commands in one atomic transaction, and answer questions.
 //!
 //! Three implementations of one behaviour: [`memory`] is the reference, [`sqlite`] the embedded default, [`postgres`] the
-//! one for teams. The first two run the rules of [`engine`] over their rows; PostgreSQL has the same rules in PL/pgSQL,
+//! one for teams, reached directly or through PostgREST. The first two run the rules of [`engine`] over their rows; PostgreSQL has the same rules in PL/pgSQL,
 //! where they cost one round trip a batch. The conformance suite and a differential test hold them together.
 //! [`GroupCommit`] gathers what arrives while a commit is under way, so that many callers share one.
 
@@ -94,6 +94,9 @@ pub enum StoreError {
         /// The latest this program knows.
         known: i64,
     },
+    /// The database answers, but somebody must set something up first, and this says what.
+    #[error("the database is not ready: {0}")]
+    NotReady(String),
     /// The database said no to something it should accept, or holds what it should not: a defect.
     #[error("the database failed: {0}")]
     Failed(String),

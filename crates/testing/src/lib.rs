@@ -2,5 +2,8 @@
 //!
 //! - [`postgres::Database`]: one fresh database for one test.
 //! - [`postgres::Cluster`]: a whole throwaway server, for tests that stop it, kill it or set it up in their own way.
+//! - [`postgres::Pooler`]: PgBouncer in front of one.
+//! - [`postgrest::Gateway`]: what stands in for PostgREST, which no package registry has.
 
 pub mod postgres;
+pub mod postgrest;

@@ -24,6 +24,7 @@ pub struct Edit {
 const EMBEDDED: &str = "package(store) & !test(/postgres/)";
 const POSTGRES: &str = "package(store) & test(/^conformance::.*::postgres$/)";
 const POSTGRES_CROWDED: &str = "package(store) & test(/^concurrency::.*::postgres$/)";
+const POSTGRES_ACCESS: &str = "package(store) & test(/^access::[^:]*$/)";
 
 const KEYS: &str = "crates/model/src/key.rs";
 const MODES: &str = "crates/model/src/locks.rs";
@@ -37,6 +38,7 @@ const SQLITE: &str = "crates/store/src/sqlite/mod.rs";
 const SQLITE_ROWS: &str = "crates/store/src/sqlite/rows.rs";
 const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
 const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
+const PG_ACCESS: &str = "crates/store/migrations/postgres/functions/access.sql";
 const PG_APPLY: &str = "crates/store/migrations/postgres/functions/apply.sql";
 const PG_LOCKS: &str = "crates/store/migrations/postgres/functions/locks.sql";
 const PG_HANDOFFS: &str = "crates/store/migrations/postgres/functions/handoffs.sql";
@@ -255,11 +257,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "refusals are not recorded",
         tests: EMBEDDED,
-        edits: &[Edit {
-            file: ENGINE,
-            from: "if outcome.is_answer() {",
-            to: "if outcome.is_success() {",
-        }],
+        edits: &[Edit { file: ENGINE, from: "if outcome.is_answer() {", to: "if outcome.is_success() {" }],
     },
     Bug {
         name: "what is freed is not recorded",
@@ -429,6 +427,34 @@ pub const BUGS: &[Bug] = &[
             file: PG_HANDOFFS,
             from: "where the_agent is null and h.project = p_project",
             to: "where the_agent is null",
+        }],
+    },
+    Bug {
+        name: "whoever calls apply needs rights on the tables",
+        tests: POSTGRES_ACCESS,
+        edits: &[Edit { file: PG_APPLY, from: "security definer", to: "security invoker" }],
+    },
+    Bug {
+        name: "functions are left to everybody",
+        tests: POSTGRES_ACCESS,
+        edits: &[Edit { file: PG_ACCESS, from: "revoke all on all routines", to: "revoke all on all sequences" }],
+    },
+    Bug {
+        name: "what PostgREST exposes lends its caller the owner's rights",
+        tests: POSTGRES_ACCESS,
+        edits: &[Edit {
+            file: PG_ACCESS,
+            from: "language sql as $$ select coordinator.apply(",
+            to: "language sql security definer as $$ select coordinator.apply(",
+        }],
+    },
+    Bug {
+        name: "a table is left without row security",
+        tests: POSTGRES_ACCESS,
+        edits: &[Edit {
+            file: PG_ACCESS,
+            from: "alter table %s enable row level",
+            to: "alter table %s disable row level",
         }],
     },
 ];

@@ -5,17 +5,18 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{Result, tls};
+use super::{Function, Result, tls, unreadable};
 use crate::StoreError;
 
-/// How long a server may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server may take to accept a connection, unless the connection string says (`connect_timeout`).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to become free when all are busy.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take: it waits for the project's turn, and for a disk to become well again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// After how much silence the kernel asks the other end whether it is there, and how long it waits for an answer.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -50,9 +51,8 @@ impl Connections {
         if config.get_application_name().is_none() {
             config.application_name("agent-coordinator");
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
+        let connect_timeout = *config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
+        config.connect_timeout(connect_timeout);
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(SILENCE);
         }
@@ -70,7 +70,7 @@ impl Connections {
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(TURN_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT * 2))
+            .create_timeout(Some(connect_timeout * 2))
             .build()
             .map_err(|e| StoreError::Failed(e.to_string()))?;
         Ok(Self { pool, size })
@@ -94,6 +94,21 @@ impl Connections {
         futures::future::try_join_all((0..wanted).map(|_| self.get())).await.map(drop)
     }
 
+    /// Calls the function.
+    pub async fn call(&self, function: Function, project: Option<&str>, question: &str) -> Result<String> {
+        let statement = match function {
+            Function::Apply => "select coordinator.apply($1, $2::jsonb)::text",
+            Function::Read => "select coordinator.read($1, $2::jsonb)::text",
+        };
+        // A statement without a name lives for one round trip: poolers lose track of the others.
+        let row = self
+            .answer(async |client| {
+                client.query_typed_one(statement, &[(&project, Type::TEXT), (&question, Type::TEXT)]).await
+            })
+            .await?;
+        row.try_get(0).map_err(unreadable)
+    }
+
     /// Runs `ask` on a connection. One whose answer does not come is given up, not handed to the next caller.
     pub async fn answer<T>(&self, ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>) -> Result<T> {
         let connection = self.get().await?;
@@ -107,11 +122,26 @@ impl Connections {
     }
 }
 
-/// What an error says of the database: that it cannot serve now, or that it holds or was told something wrong.
+/// What an error says of the database.
 pub fn failure(error: &tokio_postgres::Error) -> StoreError {
     match error.code() {
-        Some(code) if !is_passing(code) => StoreError::Failed(words(error)),
-        _ => StoreError::Unreachable(words(error)),
+        Some(code) => told(code, words(error)),
+        None => StoreError::Unreachable(words(error)),
+    }
+}
+
+/// What an error that the server told says of it: that it cannot serve now, that we may not do what we do, or that it
+/// holds or was told something wrong.
+pub fn told(code: &SqlState, words: String) -> StoreError {
+    if is_passing(code) {
+        StoreError::Unreachable(words)
+    } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        StoreError::NotReady(format!(
+            "{words}: connect as a member of the role service_role, or as the owner of the schema coordinator, and let \
+             the owner run `coordinator migrate` for each new version"
+        ))
+    } else {
+        StoreError::Failed(words)
     }
 }
 
@@ -133,8 +163,13 @@ fn words(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} ({})", error.message(), error.code().code());
     }
+    with_causes(error)
+}
+
+/// The error and what caused it.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         words = format!("{words}: {error}");
         cause = error.source();

@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient};
 
 use super::{Result, failure};
@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_positions.sql"),
     include_str!("../../migrations/postgres/0003_handoffs_and_ports.sql"),
+    include_str!("../../migrations/postgres/0004_access.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -31,62 +32,110 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/ports.sql"),
     include_str!("../../migrations/postgres/functions/apply.sql"),
     include_str!("../../migrations/postgres/functions/read.sql"),
+    include_str!("../../migrations/postgres/functions/access.sql"),
 ];
 
+/// Serialises those who migrate at once, and makes the place where the version is kept.
+const BEGINNING: &str = "\
+select pg_advisory_xact_lock(hashtextextended('coordinator.schema_version', 0));
+create schema if not exists coordinator;
+create table if not exists coordinator.schema_version (
+    single     boolean     primary key default true check (single),
+    version    bigint      not null,
+    functions  text        not null,
+    changed_at timestamptz not null default clock_timestamp()
+);
+alter table coordinator.schema_version enable row level security;
+";
+
 /// Where a database stands.
-#[derive(PartialEq, Eq)]
-struct State {
-    version: i64,
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct State {
+    /// The number of migrations that it has.
+    pub version: i64,
     /// SHA-256 of the functions.
-    functions: String,
+    pub functions: String,
+}
+
+impl State {
+    /// What this program needs.
+    pub fn latest() -> Self {
+        Self { version: MIGRATIONS.len() as i64, functions: digest(FUNCTIONS) }
+    }
+
+    /// Is a database that stands here as this program needs it?
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] for one of a later version.
+    pub fn is_current(&self) -> Result<bool> {
+        let latest = Self::latest();
+        if self.version > latest.version {
+            return Err(StoreError::TooNew { found: self.version, known: latest.version });
+        }
+        Ok(*self == latest)
+    }
 }
 
 /// Brings the database to the latest version. Processes that start together do this one after another.
 pub async fn to_latest(client: &mut Client) -> Result<()> {
-    let latest = State { version: MIGRATIONS.len() as i64, functions: digest(FUNCTIONS) };
     // The usual case needs no lock, and no right to change the schema.
-    if is_current(client, &latest).await? {
+    if is_current(client).await? {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(|e| failure(&e))?;
-    let run = async |sql: &str| transaction.batch_execute(sql).await.map_err(|e| failure(&e));
-    run("select pg_advisory_xact_lock(hashtextextended('coordinator.schema_version', 0))").await?;
-    if is_current(&transaction, &latest).await? {
-        return Ok(());
+    transaction.batch_execute(BEGINNING).await.map_err(|e| failure(&e))?;
+    if is_current(&transaction).await? {
+        return transaction.commit().await.map_err(|e| failure(&e));
     }
-    run("create schema if not exists coordinator;
-         create table if not exists coordinator.schema_version (
-             single     boolean     primary key default true check (single),
-             version    bigint      not null,
-             functions  text        not null,
-             changed_at timestamptz not null default clock_timestamp()
-         );
-         alter table coordinator.schema_version enable row level security")
-    .await?;
-    let version = state(&transaction).await?.map_or(0, |state| state.version);
-    for migration in MIGRATIONS.iter().skip(version as usize).chain(FUNCTIONS) {
-        run(migration).await?;
-    }
-    transaction
-        .execute_typed(
-            "insert into coordinator.schema_version (version, functions) values ($1, $2)
-             on conflict (single) do update set version = $1, functions = $2, changed_at = default",
-            &[(&latest.version, Type::INT8), (&latest.functions, Type::TEXT)],
-        )
-        .await
-        .map_err(|e| failure(&e))?;
+    transaction.batch_execute(&steps()).await.map_err(|e| failure(&e))?;
     transaction.commit().await.map_err(|e| failure(&e))?;
-    tracing::info!(version = latest.version, "the database schema is up to date");
+    tracing::info!(version = State::latest().version, "the database schema is up to date");
     Ok(())
 }
 
-async fn is_current(client: &impl GenericClient, latest: &State) -> Result<bool> {
-    match state(client).await? {
-        Some(found) if found.version > latest.version => {
-            Err(StoreError::TooNew { found: found.version, known: latest.version })
-        }
-        found => Ok(found.as_ref() == Some(latest)),
+/// The SQL that does the same as [`to_latest`], to be run as one script where this program cannot run it. It may be run
+/// again.
+pub fn script() -> String {
+    format!("begin;\n{BEGINNING}\n{}\ncommit;\n", steps())
+}
+
+/// Each migration if it is missing, then the functions, then the new version.
+fn steps() -> String {
+    let State { version, functions } = State::latest();
+    let mut sql = format!(
+        "do $step$ begin
+if (select max(version) from coordinator.schema_version) > {version} then
+raise exception 'this database was written by a newer version of the coordinator, and stays as it is';
+end if;
+end $step$;
+"
+    );
+    for (number, migration) in (1..).zip(MIGRATIONS) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            sql,
+            "do $step$ begin
+if coalesce((select max(version) from coordinator.schema_version), 0) < {number} then
+execute $migration$
+{migration}
+$migration$;
+end if;
+end $step$;
+"
+        );
     }
+    sql.extend(FUNCTIONS.iter().copied());
+    let _ = write!(
+        sql,
+        "insert into coordinator.schema_version (version, functions) values ({version}, '{functions}')
+on conflict (single) do update set version = excluded.version, functions = excluded.functions, changed_at = default;
+"
+    );
+    sql
+}
+
+async fn is_current(client: &impl GenericClient) -> Result<bool> {
+    state(client).await?.map_or(Ok(false), |state| state.is_current())
 }
 
 /// Nothing for a database that was never ours.
@@ -145,8 +194,8 @@ mod tests {
         PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
         psql(&database).await.batch_execute("update coordinator.schema_version set version = 999").await.unwrap();
         let error = PostgresStore::connect(database.dsn(), PoolSize::default()).await.err();
-        let latest = MIGRATIONS.len() as i64;
-        assert!(matches!(error, Some(StoreError::TooNew { found: 999, known }) if known == latest), "{error:?}");
+        let known = State::latest().version;
+        assert!(matches!(error, Some(StoreError::TooNew { found: 999, known: k }) if k == known), "{error:?}");
     }
 
     /// A database of the first version, with a project in it, takes what has come since and keeps what it has.
@@ -190,6 +239,34 @@ mod tests {
         PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
         let row = client.query_one("select coordinator.clock() > '2020-01-01'", &[]).await.unwrap();
         assert!(row.get::<_, bool>(0));
+    }
+
+    #[tokio::test]
+    async fn the_script_brings_any_version_up_to_date_and_can_be_run_again() {
+        for migrations in 0..=MIGRATIONS.len() {
+            let database = Database::create().await;
+            let client = psql(&database).await;
+            if migrations > 0 {
+                let version = format!("insert into coordinator.schema_version values (true, {migrations}, 'others')");
+                for sql in [BEGINNING].iter().chain(&MIGRATIONS[..migrations]).chain([&version.as_str()]) {
+                    client.batch_execute(sql).await.unwrap();
+                }
+            }
+            for _ in 0..2 {
+                client.batch_execute(&script()).await.unwrap();
+                assert!(is_current(&client).await.unwrap(), "from version {migrations}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_script_leaves_a_newer_schema_alone() {
+        let database = Database::create().await;
+        let client = psql(&database).await;
+        client.batch_execute(&script()).await.unwrap();
+        client.batch_execute("update coordinator.schema_version set version = 999").await.unwrap();
+        let error = client.batch_execute(&script()).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains("newer version"), "{error:?}");
     }
 
     #[tokio::test]

@@ -4,9 +4,13 @@
 //! one call of `coordinator.apply`, one round trip and one commit, and a question is one call of `coordinator.read`.
 //! Nothing is left in a connection between two calls (no prepared statements, no session locks, no settings), so that a
 //! pooler may hand it to somebody else after each transaction.
+//!
+//! There are two ways to the functions: a connection of PostgreSQL's own protocol, and requests to a PostgREST in front
+//! of the database, which is how Supabase serves one. What is asked and answered is the same JSON on both.
 
 mod connection;
 mod migrate;
+mod postgrest;
 mod tls;
 
 use async_trait::async_trait;
@@ -23,9 +27,10 @@ use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter};
+use postgrest::Postgrest;
+pub use postgrest::PostgrestAddress;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::{Store, StoreError};
@@ -34,7 +39,20 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
-    connections: Connections,
+    way: Way,
+}
+
+/// How the database is reached.
+enum Way {
+    Direct(Connections),
+    Postgrest(Box<Postgrest>),
+}
+
+/// A function of the database: takes a project and JSON, gives JSON.
+#[derive(Clone, Copy)]
+enum Function {
+    Apply,
+    Read,
 }
 
 /// A question, as `coordinator.read` takes it.
@@ -83,39 +101,48 @@ impl PostgresStore {
         let connections = Connections::new(dsn, pool)?;
         migrate::to_latest(&mut *connections.get().await?).await?;
         connections.warm_up().await?;
-        Ok(Self { connections })
+        Ok(Self { way: Way::Direct(connections) })
+    }
+
+    /// Goes through PostgREST, which can change no schema: the database must be up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`] when there is no answer; [`StoreError::TooNew`] for a database of a later version;
+    /// [`StoreError::NotReady`] for one of an earlier version, a key that is refused, and an address where there is no
+    /// PostgREST.
+    pub async fn through_postgrest(address: &PostgrestAddress) -> Result<Self> {
+        Ok(Self { way: Way::Postgrest(Box::new(Postgrest::connect(address).await?)) })
+    }
+
+    /// The SQL that brings a database up to date, for where only somebody else can run it.
+    pub fn migration_script() -> String {
+        migrate::script()
     }
 
     async fn read<T: DeserializeOwned>(&self, project: Option<&Project>, query: &Query<'_>) -> Result<T> {
-        self.call("select coordinator.read($1, $2::jsonb)::text", project, query).await
+        self.call(Function::Read, project, query).await
     }
 
-    /// Calls a function that takes a project and JSON, and gives JSON.
     async fn call<T: DeserializeOwned>(
         &self,
-        statement: &'static str,
+        function: Function,
         project: Option<&Project>,
         question: &(impl Serialize + ?Sized),
     ) -> Result<T> {
-        let question = serde_json::to_string(question).map_err(unreadable)?;
-        let question = without_nul(question);
+        let question = without_nul(serde_json::to_string(question).map_err(unreadable)?);
         let project = project.map(Project::as_str);
-        // A statement without a name lives for one round trip: poolers lose track of the others.
-        let row = self
-            .connections
-            .answer(async |client| {
-                client.query_typed_one(statement, &[(&project, Type::TEXT), (&question, Type::TEXT)]).await
-            })
-            .await?;
-        let answer = row.try_get(0).map_err(unreadable)?;
-        serde_json::from_str(answer).map_err(unreadable)
+        let answer = match &self.way {
+            Way::Direct(connections) => connections.call(function, project, &question).await?,
+            Way::Postgrest(postgrest) => postgrest.call(function, project, &question).await?,
+        };
+        serde_json::from_str(&answer).map_err(unreadable)
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn apply(&self, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
-        self.call("select coordinator.apply($1, $2::jsonb)::text", Some(project), commands).await
+        self.call(Function::Apply, Some(project), commands).await
     }
 
     async fn locks(&self, project: &Project, keys: Option<&[LockKey]>) -> Result<Vec<Lock>> {
@@ -166,7 +193,10 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.connections.answer(async |client| client.check_connection().await).await
+        match &self.way {
+            Way::Direct(connections) => connections.answer(async |client| client.check_connection().await).await,
+            Way::Postgrest(postgrest) => postgrest.version().await.map(drop),
+        }
     }
 }
 

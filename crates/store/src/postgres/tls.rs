@@ -57,14 +57,25 @@ pub fn trust(dsn: &str) -> (String, Trust) {
     (address.map_or(parameters.clone(), |address| format!("{address}?{parameters}")), trust)
 }
 
-/// What makes encrypted connections.
+/// For HTTPS: the certificate must be for this host and from a public authority.
+pub fn for_https() -> Result<ClientConfig> {
+    client_config(&Trust::PublicAuthorities)
+}
+
+/// What makes encrypted connections to PostgreSQL.
 pub fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
+    let mut config = client_config(trust)?;
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn client_config(trust: &Trust) -> Result<ClientConfig> {
     let bad = |what: &str, error: &dyn std::fmt::Display| StoreError::Failed(format!("{what}: {error}"));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| bad("TLS cannot be used", &e))?;
-    let mut config = match trust {
+    Ok(match trust {
         Trust::Anyone => {
             let verifier = Arc::new(AnyCertificate(provider));
             builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
@@ -81,9 +92,7 @@ pub fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
             }
             builder.with_root_certificates(roots).with_no_client_auth()
         }
-    };
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(MakeRustlsConnect::new(config))
+    })
 }
 
 /// Believes any certificate, but not that somebody holds its key who does not.

@@ -14,7 +14,8 @@ use store::postgres::{PoolSize, PostgresStore};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store};
 use tempfile::TempDir;
-use testing::postgres::Database;
+use testing::postgres::{Database, Pooler};
+use testing::postgrest::Gateway;
 use tokio::task::{JoinSet, yield_now};
 
 use crate::harness::*;
@@ -32,6 +33,8 @@ struct Openers {
 enum Kept {
     Directory(TempDir),
     Database(Database),
+    Pooled(Pooler, Database),
+    Postgrest(Gateway, Database),
 }
 
 impl Openers {
@@ -44,12 +47,25 @@ impl Openers {
 
     async fn postgres() -> Self {
         let database = Database::create().await;
+        Self { stores: connected(database.dsn()).await, _home: Kept::Database(database) }
+    }
+
+    /// Behind PgBouncer, which has fewer connections than there are openers.
+    async fn postgres_pooled() -> Self {
+        let database = Database::create().await;
+        let pooler = Pooler::start(database.dsn(), OPENERS / 2);
+        Self { stores: connected(pooler.dsn()).await, _home: Kept::Pooled(pooler, database) }
+    }
+
+    async fn postgrest() -> Self {
+        let database = Database::create().await;
+        connected(database.dsn()).await;
+        let gateway = Gateway::start(database.dsn(), &["coordinator_api"]).await;
         let mut stores: Vec<Arc<dyn Store>> = vec![];
         for _ in 0..OPENERS {
-            let store = PostgresStore::connect(database.dsn(), PoolSize { min: 1, max: 2 }).await.unwrap();
-            stores.push(Arc::new(store));
+            stores.push(Arc::new(PostgresStore::through_postgrest(&bare_postgrest(&gateway)).await.unwrap()));
         }
-        Self { stores, _home: Kept::Database(database) }
+        Self { stores, _home: Kept::Postgrest(gateway, database) }
     }
 
     /// Runs `work` once for each worker, all at once.
@@ -72,6 +88,14 @@ impl Openers {
         assert!(trail.iter().map(|e| e.seq).eq(1..=trail.len() as i64), "gaps in the trail");
         trail
     }
+}
+
+async fn connected(dsn: &str) -> Vec<Arc<dyn Store>> {
+    let mut stores: Vec<Arc<dyn Store>> = vec![];
+    for _ in 0..OPENERS {
+        stores.push(Arc::new(PostgresStore::connect(dsn, PoolSize { min: 1, max: 2 }).await.unwrap()));
+    }
+    stores
 }
 
 #[derive(Clone)]
@@ -245,6 +269,16 @@ macro_rules! crowded {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn postgres() {
                 super::$case(Openers::postgres().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgres_pooled() {
+                super::$case(Openers::postgres_pooled().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgrest() {
+                super::$case(Openers::postgrest().await).await;
             }
         }
     )* };

@@ -17,11 +17,12 @@ use model::locks::{Lock, LockMode};
 use model::work::{CANCELLED, Task};
 use serde_json::json;
 use store::memory::MemoryStore;
-use store::postgres::{PoolSize, PostgresStore};
+use store::postgres::{PoolSize, PostgresStore, PostgrestAddress};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store};
 use tempfile::TempDir;
-use testing::postgres::Database;
+use testing::postgres::{Database, Pooler};
+use testing::postgrest::Gateway;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -37,6 +38,10 @@ pub enum Engine {
     Sqlite,
     /// The one for teams.
     Postgres,
+    /// The same, behind PgBouncer in transaction mode.
+    PostgresPooled,
+    /// The same, through PostgREST.
+    Postgrest,
 }
 
 impl Engine {
@@ -46,6 +51,8 @@ impl Engine {
             Self::Memory => "memory",
             Self::Sqlite => "SQLite",
             Self::Postgres => "PostgreSQL",
+            Self::PostgresPooled => "PostgreSQL behind PgBouncer",
+            Self::Postgrest => "PostgreSQL through PostgREST",
         }
     }
 }
@@ -60,10 +67,22 @@ pub enum Home {
     Postgres(Database, Box<Client>),
 }
 
+/// How a store in PostgreSQL is reached.
+enum Way {
+    Direct,
+    Pooled(Pooler),
+    Postgrest(Gateway),
+}
+
+/// Fewer than a store asks for, so that each is handed from one caller to the next.
+const POOLED_CONNECTIONS: usize = 2;
+
 /// A store, a project in it, and the time.
 pub struct World {
     /// The store.
     pub store: Arc<dyn Store>,
+    engine: Engine,
+    way: Arc<Way>,
     /// What it is kept in.
     pub home: Arc<Home>,
     /// The project of [`run`](Self::run) and the like.
@@ -78,36 +97,53 @@ impl World {
         let home = Arc::new(match engine {
             Engine::Memory => Home::Memory,
             Engine::Sqlite => Home::Sqlite(directory()),
-            Engine::Postgres => {
+            Engine::Postgres | Engine::PostgresPooled | Engine::Postgrest => {
                 let database = Database::create().await;
                 let client = Box::new(superuser(&database).await);
                 Home::Postgres(database, client)
             }
         });
-        let store = open(&home, clock(&now)).await;
+        let way = Arc::new(match (&*home, engine) {
+            (Home::Postgres(database, _), Engine::PostgresPooled) => {
+                Way::Pooled(Pooler::start(database.dsn(), POOLED_CONNECTIONS))
+            }
+            (Home::Postgres(database, _), Engine::Postgrest) => {
+                PostgresStore::connect(database.dsn(), PoolSize { min: 0, max: 1 }).await.unwrap();
+                Way::Postgrest(Gateway::start(database.dsn(), &["public", "coordinator_api"]).await)
+            }
+            _ => Way::Direct,
+        });
+        let store = open(&home, &way, clock(&now)).await;
         if let Home::Postgres(_, client) = &*home {
             client.batch_execute(&settable_clock()).await.unwrap();
         }
-        Self { store, home, project: project("house"), now }
+        Self { store, engine, way, home, project: project("house"), now }
     }
 
     /// The same store and clock, another project.
     pub fn in_project(&self, name: &str) -> Self {
-        Self { store: self.store.clone(), home: self.home.clone(), project: project(name), now: self.now.clone() }
+        Self {
+            store: self.store.clone(),
+            engine: self.engine,
+            way: self.way.clone(),
+            home: self.home.clone(),
+            project: project(name),
+            now: self.now.clone(),
+        }
     }
 
     /// What kind of store it is.
     pub fn engine(&self) -> Engine {
-        match *self.home {
-            Home::Memory => Engine::Memory,
-            Home::Sqlite(_) => Engine::Sqlite,
-            Home::Postgres(..) => Engine::Postgres,
-        }
+        self.engine
     }
 
     /// Another opener of the same data, as another process would be. `None` where there is none.
     pub async fn reopened(&self) -> Option<Arc<dyn Store>> {
-        if matches!(*self.home, Home::Memory) { None } else { Some(open(&self.home, clock(&self.now)).await) }
+        if matches!(*self.home, Home::Memory) {
+            None
+        } else {
+            Some(open(&self.home, &self.way, clock(&self.now)).await)
+        }
     }
 
     /// The present instant.
@@ -209,14 +245,24 @@ pub async fn superuser(database: &Database) -> Client {
     client
 }
 
-async fn open(home: &Home, clock: Clock) -> Arc<dyn Store> {
-    match home {
-        Home::Memory => Arc::new(MemoryStore::new(clock)),
-        Home::Sqlite(directory) => Arc::new(SqliteStore::open(&directory.path().join("db"), clock).unwrap()),
-        Home::Postgres(database, _) => {
-            Arc::new(PostgresStore::connect(database.dsn(), PoolSize { min: 1, max: 4 }).await.unwrap())
+async fn open(home: &Home, way: &Way, clock: Clock) -> Arc<dyn Store> {
+    let pool = PoolSize { min: 1, max: 4 };
+    match (home, way) {
+        (Home::Memory, _) => Arc::new(MemoryStore::new(clock)),
+        (Home::Sqlite(directory), _) => Arc::new(SqliteStore::open(&directory.path().join("db"), clock).unwrap()),
+        (_, Way::Pooled(pooler)) => Arc::new(PostgresStore::connect(pooler.dsn(), pool).await.unwrap()),
+        (_, Way::Postgrest(gateway)) => {
+            Arc::new(PostgresStore::through_postgrest(&bare_postgrest(gateway)).await.unwrap())
+        }
+        (Home::Postgres(database, _), Way::Direct) => {
+            Arc::new(PostgresStore::connect(database.dsn(), pool).await.unwrap())
         }
     }
+}
+
+/// The gateway as a bare PostgREST, and a token that may call the functions.
+pub fn bare_postgrest(gateway: &Gateway) -> PostgrestAddress {
+    PostgrestAddress { url: gateway.url(), prefix: String::new(), key: Gateway::token("service_role") }
 }
 
 /// A directory that goes with its value; in memory where the machine has such a place, as fsync is not what is tested.
@@ -243,6 +289,16 @@ macro_rules! cases {
             #[tokio::test]
             async fn postgres() {
                 super::$case(&World::open(Engine::Postgres).await).await;
+            }
+
+            #[tokio::test]
+            async fn postgres_pooled() {
+                super::$case(&World::open(Engine::PostgresPooled).await).await;
+            }
+
+            #[tokio::test]
+            async fn postgrest() {
+                super::$case(&World::open(Engine::Postgrest).await).await;
             }
         }
     )* };

@@ -168,7 +168,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The account that the server runs as: PostgreSQL refuses to run as root.
+/// The account that a server runs as: PostgreSQL and PgBouncer refuse to run as root.
 #[derive(Debug)]
 pub(super) struct Account {
     /// `None` for the account that we run as ourselves.
@@ -176,7 +176,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    fn for_server() -> anyhow::Result<Self> {
+    pub(super) fn for_server() -> anyhow::Result<Self> {
         if id(&[])? != 0 {
             return Ok(Self { name: None });
         }
@@ -184,7 +184,7 @@ impl Account {
         Ok(Self { name: Some(name.context("we are root, and there is no account to run PostgreSQL as")?) })
     }
 
-    fn give(&self, directory: &Path) -> anyhow::Result<()> {
+    pub(super) fn give(&self, directory: &Path) -> anyhow::Result<()> {
         let Some(name) = self.name else { return Ok(()) };
         chown(directory, Some(id(&[name])?), None).with_context(|| format!("give a directory to {name}"))
     }
@@ -197,7 +197,7 @@ fn id(account: &[&str]) -> anyhow::Result<u32> {
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(super) fn free_port() -> anyhow::Result<u16> {
     let tries = std::iter::repeat_with(|| {
         // The low bits of a version 7 id are random; clusters started at the same moment should not contend.
         let random = (Uuid::now_v7().as_u128() & 0xffff_ffff) as u32;

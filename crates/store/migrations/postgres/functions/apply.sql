@@ -6,6 +6,7 @@
 -- Plans are made once a session and then kept, for tables of any size: hence the settings.
 create or replace function coordinator.apply(p_project text, p_commands jsonb) returns jsonb
 language plpgsql
+security definer
 set search_path = coordinator, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

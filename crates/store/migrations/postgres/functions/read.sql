@@ -3,6 +3,7 @@
 -- Answers in `json`, not `jsonb`: the parameters of an audit row come back as they were written.
 create or replace function coordinator.read(p_project text, p_query jsonb) returns json
 language plpgsql
+security definer
 set search_path = coordinator, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
