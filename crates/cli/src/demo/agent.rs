@@ -204,9 +204,7 @@ impl Agent {
 
     /// A clean branch from main for the task.
     async fn begin(&self, work: &Work) -> Result<()> {
-        self.here.git(&["checkout", "--quiet", "--force", "-B", &self.branch(work), "main"]).await?;
-        self.here.git(&["clean", "-fdq"]).await?;
-        Ok(())
+        self.here.begin_branch(&self.branch(work)).await
     }
 
     fn branch(&self, work: &Work) -> String {

@@ -43,7 +43,10 @@ impl Client {
         command.arg("mcp").env("AGENT_ID", agent);
         let child = TokioChildProcess::new(command).context("cannot start `coordinator mcp`")?;
         let me = Implementation::new("demo-agent", coordinator::VERSION);
-        let service = ClientConfig::new(ClientCapabilities::default(), me).serve(child).await?;
+        let service = ClientConfig::new(ClientCapabilities::default(), me)
+            .serve(child)
+            .await
+            .context("`coordinator mcp` does not answer")?;
         Ok(Self { service })
     }
 
@@ -62,7 +65,8 @@ impl Client {
     /// [`SessionLost`]; what the coordinator refuses in other ways; a broken connection.
     pub async fn call(&self, operation: &'static str, arguments: Value) -> Result<Value> {
         let arguments: Map<String, Value> = serde_json::from_value(arguments)?;
-        let result = self.service.call_tool(CallToolRequestParams::new(operation).with_arguments(arguments)).await?;
+        let request = CallToolRequestParams::new(operation).with_arguments(arguments);
+        let result = self.service.call_tool(request).await.context(operation)?;
         let answer = result.structured_content.unwrap_or_default();
         let success = answer["success"] == true;
         let token = answer["fencing_token"].as_i64().filter(|_| success);

@@ -94,9 +94,13 @@ impl Member {
         tokio::time::timeout(within, self.child.wait()).await.ok()?.ok()
     }
 
-    /// What it wrote to standard error.
+    /// What it and its MCP child wrote to standard error.
     pub fn complaints(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default().trim().to_owned()
+        match std::fs::read_to_string(&self.log) {
+            Ok(text) if text.trim().is_empty() => "it did not say why".into(),
+            Ok(text) => text.trim().to_owned(),
+            Err(error) => format!("why cannot be read: {error}"),
+        }
     }
 }
 

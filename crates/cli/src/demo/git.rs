@@ -57,6 +57,19 @@ impl WorkTree {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
     }
 
+    /// Switches to a branch that begins at main, with nothing left of what was there before.
+    ///
+    /// # Errors
+    /// As [`Self::git`].
+    pub async fn begin_branch(&self, branch: &str) -> Result<()> {
+        // Git looks a name up twice, for the files and then for the branch: when somebody merges in between, the files are
+        // those of the commit before, and to commit them would undo the merge. A commit stays what it is.
+        let start = self.git(&["rev-parse", "main"]).await?;
+        self.git(&["checkout", "--quiet", "--force", "-B", branch, &start]).await?;
+        self.git(&["clean", "-fdq"]).await?;
+        Ok(())
+    }
+
     /// The commits on main that were made for a task: what the last lines of their messages say.
     ///
     /// # Errors
@@ -114,4 +127,36 @@ pub async fn create(path: &Path) -> Result<WorkTree> {
     main.git(&["add", "--all"]).await?;
     main.git(&["commit", "--quiet", "--message", "Begin the shop"]).await?;
     Ok(main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_branch_begins_clean_however_fast_main_moves() -> Result<()> {
+        const TIMES: usize = 30;
+        let directory = tempfile::tempdir()?;
+        let main = create(&directory.path().join("main")).await?;
+        let here = directory.path().join("ada");
+        main.git(&["worktree", "add", "--quiet", "--detach", &here.to_string_lossy(), "main"]).await?;
+        let here = WorkTree::new(here, "ada");
+
+        let moves = async {
+            for time in 0..TIMES {
+                std::fs::write(main.path.join("README.md"), format!("{time}\n"))?;
+                main.git(&["commit", "--quiet", "--all", "--message", "Go on"]).await?;
+            }
+            anyhow::Ok(())
+        };
+        let begins = async {
+            for time in 0..TIMES {
+                here.begin_branch(&format!("ada/{time}")).await?;
+                assert_eq!(here.git(&["status", "--porcelain"]).await?, "", "the branch is not what is checked out");
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(moves, begins)?;
+        Ok(())
+    }
 }

@@ -55,12 +55,16 @@ impl Demo {
         let (tell, heard) = mpsc::unbounded_channel();
         let mut demo = Self { coordinator, story: Story::new(names, vec![]), members: vec![], heard, fate: None };
         demo.story.plan = demo.submit_all().await?;
-        for (index, name) in names.iter().enumerate() {
+        // All work trees before the first agent: git reads those of others when it switches branches, and dies of one that
+        // is only half made.
+        for name in names {
             let worktree = directory.join(name);
             let path = worktree.to_str().context("the temporary directory's name is not Unicode")?;
             main.git(&["worktree", "add", "--quiet", "--detach", path, "main"]).await?;
+        }
+        for (index, name) in names.iter().enumerate() {
             let log = directory.join(format!("{name}.log"));
-            demo.members.push(Member::start(index, name, &worktree, &main.path, log, tell.clone())?);
+            demo.members.push(Member::start(index, name, &directory.join(name), &main.path, log, tell.clone())?);
         }
         Ok(demo)
     }
@@ -123,7 +127,7 @@ impl Demo {
         let [interrupt, terminate, hangup] = &mut signals;
         loop {
             tokio::select! {
-                Some(heard) = self.heard.recv() => self.hear(heard, display)?,
+                Some(heard) = self.heard.recv() => self.hear(heard, display).await?,
                 _ = ticks.tick() => {
                     self.story.look(&self.coordinator).await?;
                     self.kill_when_due(display).await?;
@@ -143,7 +147,7 @@ impl Demo {
         }
     }
 
-    fn hear(&mut self, heard: Heard, display: &mut Display) -> Result<()> {
+    async fn hear(&mut self, heard: Heard, display: &mut Display) -> Result<()> {
         match heard {
             Heard::Line(index, line) => {
                 if matches!(line.report, Report::HalfWay { .. }) {
@@ -153,8 +157,9 @@ impl Demo {
                 self.story.hear(index, line);
             }
             Heard::Silence(index) if self.story.agents[index].ending.is_none() => {
+                let ending = ending(self.members[index].ended(FAREWELL).await);
                 let complaints = self.members[index].complaints();
-                bail!("agent {} ended early\n{complaints}", self.story.agents[index].name);
+                bail!("agent {} ended early, with {ending}: {complaints}", self.story.agents[index].name);
             }
             Heard::Silence(_) => {}
         }
@@ -245,13 +250,17 @@ impl Demo {
         for index in 0..self.members.len() {
             if self.story.agents[index].ending.is_none() {
                 let status = self.members[index].ended(FAREWELL).await;
-                self.story.agents[index].ending = Some(ending(status));
+                let mut ending = ending(status);
+                if !status.is_some_and(|status| status.success()) {
+                    ending = format!("{ending}: {}", self.members[index].complaints());
+                }
+                self.story.agents[index].ending = Some(ending);
             }
         }
         // What they said before they went, to the last word.
         while let Ok(Some(heard)) = tokio::time::timeout(FAREWELL, self.heard.recv()).await {
             // They all have an ending: their silence is expected.
-            let _ = self.hear(heard, display);
+            let _ = self.hear(heard, display).await;
         }
     }
 }
