@@ -11,7 +11,7 @@ use crate::Coordinator;
 use crate::failure::{Failure, FieldError};
 use crate::identity::Principal;
 use crate::operation::{BodyIdentity, Context, Door, Entry};
-use crate::redact::redacted;
+use crate::redact::Redacted;
 
 /// The fields that hold lock keys. They say for themselves what is wrong with a text, also with one that no database
 /// can store.
@@ -44,7 +44,8 @@ impl Coordinator {
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
-        let context = self.context(entry, project, caller.clone(), door, &arguments, received);
+        let parameters = JsonText::new(&Redacted(&arguments));
+        let context = self.context(entry, project, caller.clone(), door, parameters, received);
         (entry.run)(&context, arguments).await
     }
 
@@ -66,15 +67,15 @@ impl Coordinator {
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
-        let parameters = arguments.clone();
+        let parameters = JsonText::new(&Redacted(&arguments));
         let named = principal.caller(entry.body_identity, arguments.as_object_mut().unwrap_or(&mut Map::new()));
         match named {
             Ok(caller) => {
-                let context = self.context(entry, project, caller, Door::Http, &parameters, received);
+                let context = self.context(entry, project, caller, Door::Http, parameters, received);
                 (entry.run)(&context, arguments).await
             }
             Err(message) => {
-                let context = self.context(entry, project, principal.itself(), Door::Http, &parameters, received);
+                let context = self.context(entry, project, principal.itself(), Door::Http, parameters, received);
                 let refusal = Refusal::IdentityMismatch { message };
                 context.apply(Action::Refuse(refusal.clone())).await?;
                 Err(refusal.into())
@@ -88,10 +89,9 @@ impl Coordinator {
         project: &'a Project,
         caller: Caller,
         door: Door,
-        parameters: &Value,
+        parameters: JsonText,
         received: Instant,
     ) -> Context<'a> {
-        let parameters = JsonText::new(&redacted(parameters));
         Context { coordinator: self, project, caller, door, operation: entry.name, parameters, received }
     }
 }
@@ -195,7 +195,7 @@ impl Coordinator {
             caller: caller.clone(),
             door: Door::Cli,
             operation,
-            parameters: JsonText::new(&redacted(parameters)),
+            parameters: JsonText::new(&Redacted(parameters)),
             received: Instant::now(),
         }
     }

@@ -1,5 +1,6 @@
 //! What the audit trail may keep of a request: no secrets, and no novels.
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 /// Longer texts are cut, in bytes: the trail records what was asked, the records themselves hold the rest.
@@ -42,19 +43,27 @@ const SECRET_PREFIXES: &[&str] = &[
 
 const REDACTED: &str = "[redacted]";
 
-/// The request as the trail keeps it.
-pub fn redacted(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| {
-                let is_secret = is_secret_name(name) && !value.is_null();
-                (name.clone(), if is_secret { REDACTED.into() } else { redacted(value) })
-            })
-            .collect(),
-        Value::Array(items) => items.iter().map(redacted).collect(),
-        Value::String(text) => Value::String(without_secrets(text)),
-        other => other.clone(),
+/// The request as the trail keeps it: how it is written there.
+pub struct Redacted<'a>(pub &'a Value);
+
+impl Serialize for Redacted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                let mut kept = serializer.serialize_map(Some(fields.len()))?;
+                for (name, value) in fields {
+                    if is_secret_name(name) && !value.is_null() {
+                        kept.serialize_entry(name, REDACTED)?;
+                    } else {
+                        kept.serialize_entry(name, &Redacted(value))?;
+                    }
+                }
+                kept.end()
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Redacted)),
+            Value::String(text) => serializer.serialize_str(&without_secrets(text)),
+            other => other.serialize(serializer),
+        }
     }
 }
 
@@ -119,7 +128,7 @@ mod tests {
             "header": "Authorization: Bearer abcdefgh1",
         });
         assert_eq!(
-            redacted(&request),
+            serde_json::to_value(Redacted(&request)).unwrap(),
             json!({
                 "description": "use [redacted] on sk-folder",
                 "input_data": {"DB_PASSWORD": "[redacted]", "fencing_token": 3, "list": ["[redacted]"]},

@@ -82,7 +82,8 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(message, None));
         };
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let call = async { self.agent(&context).await?.call(entry, arguments).await };
+        // In a box: what rmcp spawns for a request, and moves several times, is as large as the largest future in it.
+        let call = Box::pin(async { self.agent(&context).await?.call(entry, arguments).await });
         let answer = tokio::select! {
             answer = call => answer,
             // Whoever waits for a lock and is called off loses its place in the queue.

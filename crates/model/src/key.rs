@@ -208,6 +208,11 @@ impl LockKey {
         (self.space == Space::Feature).then(|| self.pattern.rsplit_once('/'))?
     }
 
+    /// Does its holder pause a feature?
+    pub fn is_pause(&self) -> bool {
+        self.feature().is_some_and(|(_, purpose)| purpose == PAUSE)
+    }
+
     /// The key whose holder pauses the feature.
     pub fn pause_of(feature_id: &str) -> Result<Self, BadKey> {
         Self::parse(&format!("feature:{feature_id}:{PAUSE}"))

@@ -29,9 +29,9 @@ pub mod work;
 pub struct JsonText(String);
 
 impl JsonText {
-    /// The text of `value`.
-    pub fn new(value: &serde_json::Value) -> Self {
-        Self(value.to_string())
+    /// The text of `value`; `null` should it, against all custom, not be one that JSON can say.
+    pub fn new(value: &impl serde::Serialize) -> Self {
+        Self(serde_json::to_string(value).unwrap_or_else(|_| "null".into()))
     }
 
     /// Text that is known to be JSON because this type wrote it, as when read back from a database.

@@ -3,7 +3,8 @@
 //! Client, server and database share the machine, so what the client costs is missing in the figure: one thread for all
 //! connections, requests written out beforehand, and no more of an answer looked at than tells that it is a success.
 
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{self, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -27,7 +28,7 @@ pub fn per_second(address: SocketAddr, work: Work, agents: u32, seconds: u64) ->
     runtime()?.block_on(async {
         let mut ready = Vec::new();
         for number in 0..agents {
-            let mut agent = Agent::connect(address, number).await?;
+            let mut agent = Agent::connect(address, number, agents).await?;
             // The first time is slower for everybody: not counted.
             agent.run(work).await?;
             ready.push(agent);
@@ -55,7 +56,7 @@ pub fn per_second(address: SocketAddr, work: Work, agents: u32, seconds: u64) ->
 /// Does the work so many times, one after the other.
 pub fn times(address: SocketAddr, work: Work, count: u32) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut agent = Agent::connect(address, 0).await?;
+        let mut agent = Agent::connect(address, 0, 1).await?;
         for _ in 0..count {
             agent.run(work).await?;
         }
@@ -63,13 +64,50 @@ pub fn times(address: SocketAddr, work: Work, count: u32) -> anyhow::Result<()> 
     })
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// The two ends of a conversation with the server.
+enum Connection {
+    /// The thread sleeps until the answer is there: it has nothing else to do, and to ask the kernel first which connection
+    /// has one would be the client's cost, not the server's.
+    Alone(net::TcpStream),
+    /// One of many.
+    InACrowd(TcpStream),
+}
+
+impl Connection {
+    async fn to(address: SocketAddr, agents: u32) -> io::Result<Self> {
+        if agents > 1 {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            return Ok(Self::InACrowd(stream));
+        }
+        let stream = net::TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self::Alone(stream))
+    }
+
+    async fn write_all(&mut self, request: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Alone(stream) => stream.write_all(request),
+            Self::InACrowd(stream) => stream.write_all(request).await,
+        }
+    }
+
+    async fn read(&mut self, answer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Alone(stream) => stream.read(answer),
+            Self::InACrowd(stream) => stream.read(answer).await,
+        }
+    }
 }
 
 /// An agent with its connection, its file and its requests.
 struct Agent {
-    stream: TcpStream,
+    stream: Connection,
     answer: Vec<u8>,
     acquire: Vec<u8>,
     release: Vec<u8>,
@@ -79,9 +117,9 @@ struct Agent {
 }
 
 impl Agent {
-    async fn connect(address: SocketAddr, number: u32) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    /// One of so many agents.
+    async fn connect(address: SocketAddr, number: u32, agents: u32) -> anyhow::Result<Self> {
+        let stream = Connection::to(address, agents).await?;
         let who = format!(r#""agent_id":"agent-{number}","agent_type":"bench""#);
         let file = format!(r#""file_path":"src/module_{number}/file_{number}.rs""#);
         let request = |path: &str, body: String| {
@@ -124,7 +162,7 @@ impl Agent {
 }
 
 /// Sends the request and gives back the body of its answer, which is a success.
-async fn ask<'a>(stream: &mut TcpStream, request: &[u8], answer: &'a mut [u8]) -> anyhow::Result<&'a str> {
+async fn ask<'a>(stream: &mut Connection, request: &[u8], answer: &'a mut [u8]) -> anyhow::Result<&'a str> {
     stream.write_all(request).await?;
     let mut length = 0;
     let body = loop {

@@ -35,6 +35,7 @@ const REAP: &str = "crates/store/src/engine/reap.rs";
 const SESSIONS: &str = "crates/store/src/engine/sessions.rs";
 const WORK: &str = "crates/store/src/engine/work.rs";
 const SQLITE: &str = "crates/store/src/sqlite/mod.rs";
+const SQLITE_TRANSACTION: &str = "crates/store/src/sqlite/transaction.rs";
 const SQLITE_ROWS: &str = "crates/store/src/sqlite/rows.rs";
 const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
 const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
@@ -72,8 +73,8 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE,
-            from: "let now = clock.now(); let position",
-            to: "let now = Timestamp::now(); let position",
+            from: "let now = clock.now(); let mut rows",
+            to: "let now = Timestamp::now(); let mut rows",
         }],
     },
     Bug {
@@ -269,22 +270,15 @@ pub const BUGS: &[Bug] = &[
         tests: EMBEDDED,
         edits: &[
             Edit {
-                file: SQLITE,
-                from: "let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;",
-                to: "let transaction = &*connection; let _ = TransactionBehavior::Immediate;",
-            },
-            Edit { file: SQLITE, from: "connection: &transaction, project", to: "connection: transaction, project" },
-            Edit {
-                file: SQLITE,
-                from: "rows::last_position(&transaction, project)",
-                to: "rows::last_position(transaction, project)",
+                file: SQLITE_TRANSACTION,
+                from: "run(connection, \"begin immediate\")?;",
+                to: "run(connection, \"select 1 where false\")?;",
             },
             Edit {
-                file: SQLITE,
-                from: "rows::add_project(&transaction, project)",
-                to: "rows::add_project(transaction, project)",
+                file: SQLITE_TRANSACTION,
+                from: "run(self.connection, \"commit\")",
+                to: "run(self.connection, \"select 1 where false\")",
             },
-            Edit { file: SQLITE, from: "transaction.commit().map_err(failure)?;", to: "" },
         ],
     },
     Bug {
@@ -307,9 +301,9 @@ pub const BUGS: &[Bug] = &[
                 to: "Some(Self(Some(file)))",
             },
             Edit {
-                file: SQLITE,
-                from: "connection.transaction_with_behavior(TransactionBehavior::Immediate)",
-                to: "connection.transaction_with_behavior(TransactionBehavior::Deferred)",
+                file: SQLITE_TRANSACTION,
+                from: "run(connection, \"begin immediate\")",
+                to: "run(connection, \"begin deferred\")",
             },
         ],
     },

@@ -16,6 +16,7 @@ const SCHEMA: &[&str] = &[
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
     include_str!("../../../crates/store/migrations/sqlite/0001_foundation.sql"),
     include_str!("../../../crates/store/migrations/sqlite/0002_positions.sql"),
+    include_str!("../../../crates/store/migrations/sqlite/0004_locks_of_sessions.sql"),
 ];
 
 /// 2026-01-01 in microseconds: the floor reads no clock.

@@ -12,7 +12,6 @@ mod work;
 
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
-use model::audit::AuditEntry;
 use model::command::{Action, Command, Freed, Outcome, Refusal};
 use model::handoffs::Handoff;
 use model::id::{AgentId, Project, SessionId};
@@ -21,7 +20,6 @@ use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::Task;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -36,7 +34,8 @@ pub trait Rows {
     /// The last position in the project's audit trail, 0 at its beginning. [`append_audit`](Self::append_audit) moves it.
     fn last_position(&mut self) -> i64;
 
-    /// Is there anything that ended at `now` or before: what the methods below of that kind would find?
+    /// Is there anything that ended at `now` or before: what the methods below of that kind would find? Asked first of
+    /// all.
     fn is_due(&mut self, now: Timestamp) -> Result<bool>;
 
     /// Every lock that could overlap the key, and perhaps some that do not.
@@ -45,8 +44,8 @@ pub trait Rows {
     fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>>;
     /// Every lock that pauses a feature, oldest grant first.
     fn pauses(&mut self) -> Result<Vec<Lock>>;
-    /// The locks taken or last refreshed in the session, oldest grant first.
-    fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>>;
+    /// The locks taken or last refreshed in one of the sessions, oldest grant first.
+    fn locks_of_sessions(&mut self, sessions: &[&SessionId]) -> Result<Vec<Lock>>;
     /// The locks that ended at `now` or before, oldest grant first.
     fn locks_ended(&mut self, now: Timestamp) -> Result<Vec<Lock>>;
     /// Inserts or replaces.
@@ -123,7 +122,23 @@ pub trait Rows {
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()>;
 
     /// Appends to the trail, at the next position.
-    fn append_audit(&mut self, entry: &AuditEntry) -> Result<()>;
+    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
+}
+
+/// An [`AuditEntry`](model::audit::AuditEntry) to be: its JSON is text, as it is written.
+pub struct NewEntry<'a> {
+    pub seq: i64,
+    pub id: Uuid,
+    pub agent_id: &'a str,
+    pub agent_type: &'a str,
+    pub session_id: Option<&'a SessionId>,
+    pub operation: &'a str,
+    pub parameters: &'a str,
+    pub result: &'a str,
+    pub duration_ms: i64,
+    pub success: bool,
+    pub error_message: Option<&'a str>,
+    pub created_at: Timestamp,
 }
 
 /// Applies the commands in order at the instant `now`, after freeing what is due.
@@ -176,18 +191,18 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
 
 /// Writes the command's audit row.
 fn record(rows: &mut impl Rows, now: Timestamp, command: &Command, outcome: &Outcome) -> Result<()> {
-    let entry = AuditEntry {
+    let entry = NewEntry {
         seq: next_position(rows),
         id: command.id,
-        agent_id: command.caller.agent_id.to_string(),
-        agent_type: command.caller.agent_type.clone(),
-        session_id: command.caller.session_id.as_ref().map(ToString::to_string),
-        operation: command.operation.clone(),
-        parameters: command.parameters.value(),
-        result: audited(outcome)?,
+        agent_id: command.caller.agent_id.as_str(),
+        agent_type: &command.caller.agent_type,
+        session_id: command.caller.session_id.as_ref(),
+        operation: &command.operation,
+        parameters: command.parameters.as_str(),
+        result: &audited(outcome)?,
         duration_ms: i64::from(command.duration_ms),
         success: outcome.is_success(),
-        error_message: outcome.code().map(str::to_owned),
+        error_message: outcome.code(),
         created_at: now,
     };
     rows.append_audit(&entry)
@@ -200,14 +215,15 @@ fn next_position(rows: &mut impl Rows) -> i64 {
 }
 
 /// The outcome as the trail keeps it: a claimed task, which may be large, by its id.
-fn audited(outcome: &Outcome) -> Result<Value> {
+fn audited(outcome: &Outcome) -> Result<String> {
     if let Outcome::Claimed { task } = outcome {
-        return Ok(serde_json::json!({
+        let claimed = serde_json::json!({
             "kind": "claimed",
             "task_id": task.task_id,
             "attempt": task.attempt,
             "fencing_token": task.fencing_token,
-        }));
+        });
+        return Ok(claimed.to_string());
     }
-    serde_json::to_value(outcome).map_err(|e| StoreError::Failed(e.to_string()))
+    serde_json::to_string(outcome).map_err(|e| StoreError::Failed(e.to_string()))
 }

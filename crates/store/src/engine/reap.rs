@@ -1,14 +1,18 @@
 //! Freeing what is due: one rule for locks, claims, sessions and places in a queue. What has an `expires_at` that is
 //! past, by the database's clock, is over.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use model::audit::{AuditEntry, SYSTEM_AGENT, SYSTEM_TYPE};
+use model::audit::{SYSTEM_AGENT, SYSTEM_TYPE};
 use model::command::Freed;
+use model::id::SessionId;
+use model::locks::Lock;
 use model::sessions::Session;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Result, Rows, next_position, work};
+use super::{NewEntry, Result, Rows, next_position, work};
 
 /// Frees everything that is due at `now`, and records it.
 pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
@@ -17,9 +21,8 @@ pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
         return Ok(freed);
     }
     rows.drop_waiters_ended(now)?;
-    for session in rows.sessions_ended(now)? {
-        disconnect(rows, now, session, &mut freed)?;
-    }
+    let sessions = rows.sessions_ended(now)?;
+    disconnect(rows, now, sessions, &mut freed)?;
     for lock in rows.locks_ended(now)? {
         rows.drop_lock(&lock.key, &lock.agent_id)?;
         let what = json!({"file_path": lock.key.as_str(), "agent_id": lock.agent_id});
@@ -47,11 +50,33 @@ pub fn fail_overdue(rows: &mut impl Rows, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Ends sessions. Their locks are looked for but once: that may mean a look at every lock.
+pub fn disconnect(rows: &mut impl Rows, now: Timestamp, sessions: Vec<Session>, freed: &mut Freed) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&SessionId> = sessions.iter().map(|session| &session.session_id).collect();
+    let mut locks: BTreeMap<Option<SessionId>, Vec<Lock>> = BTreeMap::new();
+    for lock in rows.locks_of_sessions(&ids)? {
+        locks.entry(lock.session_id.clone()).or_default().push(lock);
+    }
+    for session in sessions {
+        let its_locks = locks.remove(&Some(session.session_id.clone())).unwrap_or_default();
+        disconnect_one(rows, now, session, its_locks, freed)?;
+    }
+    Ok(())
+}
+
 /// Ends a session: its locks are released, its tasks taken back. Not those of another agent that used the session's id
 /// as a label before it was registered.
-pub fn disconnect(rows: &mut impl Rows, now: Timestamp, mut session: Session, freed: &mut Freed) -> Result<()> {
+fn disconnect_one(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    mut session: Session,
+    mut its_locks: Vec<Lock>,
+    freed: &mut Freed,
+) -> Result<()> {
     let (mut locks, mut tasks) = (0, 0);
-    let mut its_locks = rows.locks_of_session(&session.session_id)?;
     its_locks.retain(|lock| lock.agent_id == session.agent_id);
     for lock in its_locks {
         rows.drop_lock(&lock.key, &lock.agent_id)?;
@@ -79,15 +104,15 @@ pub fn disconnect(rows: &mut impl Rows, now: Timestamp, mut session: Session, fr
 
 /// The coordinator's own deeds are in the trail too, under its own name.
 fn record(rows: &mut impl Rows, now: Timestamp, operation: &str, what: Value) -> Result<()> {
-    let entry = AuditEntry {
+    let entry = NewEntry {
         seq: next_position(rows),
         id: Uuid::now_v7(),
-        agent_id: SYSTEM_AGENT.into(),
-        agent_type: SYSTEM_TYPE.into(),
+        agent_id: SYSTEM_AGENT,
+        agent_type: SYSTEM_TYPE,
         session_id: None,
-        operation: operation.into(),
-        parameters: what,
-        result: Value::Null,
+        operation,
+        parameters: &what.to_string(),
+        result: "null",
         duration_ms: 0,
         success: true,
         error_message: None,

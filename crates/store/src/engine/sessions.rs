@@ -90,11 +90,9 @@ pub fn cleanup(
     freed: &mut Freed,
 ) -> Result<Outcome> {
     let then = now - i64::from(request.silent_seconds).seconds();
-    for session in rows.sessions_silent_since(then)? {
-        if Some(&session.session_id) != caller.session_id.as_ref() {
-            reap::disconnect(rows, now, session, freed)?;
-        }
-    }
+    let mut silent = rows.sessions_silent_since(then)?;
+    silent.retain(|session| Some(&session.session_id) != caller.session_id.as_ref());
+    reap::disconnect(rows, now, silent, freed)?;
     // What came back too late to be begun must not be handed out by the next command.
     reap::fail_overdue(rows, now)?;
     Ok(Outcome::Cleaned { freed: std::mem::take(freed) })

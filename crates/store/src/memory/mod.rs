@@ -19,7 +19,7 @@ use model::work::{Task, TaskFilter, TaskStatus};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::engine::{self, Rows};
+use crate::engine::{self, NewEntry, Rows};
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -274,11 +274,11 @@ impl Rows for MemoryRows<'_> {
     }
 
     fn pauses(&mut self) -> Result<Vec<Lock>> {
-        Ok(self.locks_where(|l| l.key.feature().is_some_and(|(_, purpose)| purpose == PAUSE)))
+        Ok(self.locks_where(|l| l.key.is_pause()))
     }
 
-    fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>> {
-        Ok(self.locks_where(|l| l.session_id.as_ref() == Some(session)))
+    fn locks_of_sessions(&mut self, sessions: &[&SessionId]) -> Result<Vec<Lock>> {
+        Ok(self.locks_where(|l| l.session_id.as_ref().is_some_and(|session| sessions.contains(&session))))
     }
 
     fn locks_ended(&mut self, now: Timestamp) -> Result<Vec<Lock>> {
@@ -430,8 +430,22 @@ impl Rows for MemoryRows<'_> {
         Ok(())
     }
 
-    fn append_audit(&mut self, entry: &AuditEntry) -> Result<()> {
-        self.audit.push(entry.clone());
+    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
+        let value = |text| serde_json::from_str(text).map_err(|e| StoreError::Failed(e.to_string()));
+        self.audit.push(AuditEntry {
+            seq: entry.seq,
+            id: entry.id,
+            agent_id: entry.agent_id.to_owned(),
+            agent_type: entry.agent_type.to_owned(),
+            session_id: entry.session_id.map(ToString::to_string),
+            operation: entry.operation.to_owned(),
+            parameters: value(entry.parameters)?,
+            result: value(entry.result)?,
+            duration_ms: entry.duration_ms,
+            success: entry.success,
+            error_message: entry.error_message.map(str::to_owned),
+            created_at: entry.created_at,
+        });
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod migrate;
 mod read;
 mod records;
 mod rows;
+mod transaction;
 mod worker;
 
 use std::fs::{File, OpenOptions};
@@ -30,9 +31,11 @@ use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter};
+use rows::SqliteRows;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use transaction::Transaction;
 use uuid::Uuid;
 use worker::Worker;
 
@@ -195,7 +198,7 @@ impl SqliteStore {
         let mut writer = self.writer.try_lock().ok()?;
         let Writer { connection, turn } = &mut *writer;
         let _held = Turn::if_free(turn)?;
-        let mut transact = || transact(connection, &self.clock, project, commands);
+        let transact = || transact(connection, &self.clock, project, commands);
         match Handle::try_current().ok()?.runtime_flavor() {
             RuntimeFlavor::CurrentThread => Some(transact()),
             _ => Some(tokio::task::block_in_place(transact)),
@@ -203,22 +206,16 @@ impl SqliteStore {
     }
 }
 
-fn transact(
-    connection: &mut Connection,
-    clock: &Clock,
-    project: &Project,
-    commands: &[Command],
-) -> Result<Vec<Outcome>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
+fn transact(connection: &Connection, clock: &Clock, project: &Project, commands: &[Command]) -> Result<Vec<Outcome>> {
+    let transaction = Transaction::begin(connection)?;
     // Only now: the order of instants is the order of transactions.
     let now = clock.now();
-    let position = rows::last_position(&transaction, project)?;
-    if position.is_none() && !commands.is_empty() {
-        rows::add_project(&transaction, project)?;
+    let mut rows = SqliteRows::at(connection, project, now)?;
+    if !commands.is_empty() {
+        rows.remember_project()?;
     }
-    let mut rows = rows::SqliteRows { connection: &transaction, project, position: position.unwrap_or_default() };
     let outcomes = engine::apply(&mut rows, now, commands)?;
-    transaction.commit().map_err(failure)?;
+    transaction.commit()?;
     Ok(outcomes)
 }
 

@@ -1,11 +1,13 @@
 //! The questions that need no writing, of which the rules ask some too.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
-use model::key::LockKey;
+use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
 use model::sessions::Session;
@@ -27,45 +29,99 @@ pub fn all<T>(
 }
 
 /// Is there anything of the project's to be freed?
+const IS_DUE: &str = "exists (select 1 from locks where project = :project and expires_at <= :now)
+    or exists (select 1 from waiters where project = :project and expires_at <= :now)
+    or exists (select 1 from sessions where project = :project and disconnected_at is null and expires_at <= :now)
+    or exists (select 1 from tasks
+        where project = :project and lease_expires_at is not null and lease_expires_at <= :now)
+    or exists (select 1 from tasks
+        where project = :project and status = 'pending' and deadline is not null and deadline <= :now)";
+
+/// Does a lock pause a feature?
+pub const IS_PAUSE: &str = "space = 'feature' and substr(pattern, -length(:pause) - 1) = '/' || :pause";
+
+/// Is there anything of the project's to be freed?
 pub fn is_due(connection: &Connection, project: &Project, now: Timestamp) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached(
-            "select exists (select 1 from locks where project = :project and expires_at <= :now)
-                 or exists (select 1 from waiters where project = :project and expires_at <= :now)
-                 or exists (select 1 from sessions
-                     where project = :project and disconnected_at is null and expires_at <= :now)
-                 or exists (select 1 from tasks
-                     where project = :project and lease_expires_at is not null and lease_expires_at <= :now)
-                 or exists (select 1 from tasks
-                     where project = :project and status = 'pending' and deadline is not null and deadline <= :now)",
-        )?
+        .prepare_cached(&format!("select {IS_DUE}"))?
         .query_row(named_params! { ":project": project.as_str(), ":now": micros(now) }, |row| row.get(0))
 }
 
-/// The locks that may overlap the key: equal to its stem or above it, below it, or globs.
-pub fn locks_near(connection: &Connection, project: &Project, key: &LockKey) -> rusqlite::Result<Vec<Lock>> {
-    let lineage = serde_json::to_string(&key.lineage()).unwrap_or_default();
+/// What there is of the project's, in one look.
+pub struct Overview {
+    /// The last position in its trail, 0 when there is none yet.
+    pub position: i64,
+    pub is_due: bool,
+    pub has_pauses: bool,
+    pub has_waiters: bool,
+    pub has_globs: bool,
+}
+
+pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> rusqlite::Result<Overview> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "select
+                 coalesce((select max(seq) from audit where project = :project), 0),
+                 {IS_DUE},
+                 exists (select 1 from locks where project = :project and {IS_PAUSE}),
+                 exists (select 1 from waiters where project = :project),
+                 exists (select 1 from locks indexed by locks_wild where project = :project and wild)"
+        )
+    });
+    let params = named_params! { ":project": project.as_str(), ":now": micros(now), ":pause": PAUSE };
+    connection.prepare_cached(&SQL)?.query_row(params, |row| {
+        Ok(Overview {
+            position: row.get(0)?,
+            is_due: row.get(1)?,
+            has_pauses: row.get(2)?,
+            has_waiters: row.get(3)?,
+            has_globs: row.get(4)?,
+        })
+    })
+}
+
+/// The locks that may overlap the key and are no globs: equal to its stem or above it, or below it.
+pub fn plain_locks_near(connection: &Connection, project: &Project, key: &LockKey) -> rusqlite::Result<Vec<Lock>> {
+    // A path seldom has more components; of one that does, the lineage takes several turns.
+    const TURN: usize = 8;
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "select {LOCK} from (values (:l0), (:l1), (:l2), (:l3), (:l4), (:l5), (:l6), (:l7)) as lineage
+                 cross join locks on pattern = lineage.column1
+             where project = :project and space = :space and not wild
+             union all
+             select {LOCK} from locks where project = :project and space = :space and not wild
+                 and pattern > :from and pattern < :to"
+        )
+    });
     // '0' is the character after '/': what begins with "stem/" lies between the two. Any blob comes after every text.
-    let (from, to) = match key.stem() {
+    let mut below = Some(match key.stem() {
         "" => (String::new(), Value::Blob(vec![])),
         stem => (format!("{stem}/"), Value::Text(format!("{stem}0"))),
-    };
-    let sql = format!(
-        "select {LOCK} from locks where project = :project and space = :space and not wild
-             and pattern in (select value from json_each(:lineage))
-         union all
-         select {LOCK} from locks where project = :project and space = :space and not wild
-             and pattern > :from and pattern < :to
-         union all
-         select {LOCK} from locks indexed by locks_wild where project = :project and space = :space and wild"
-    );
-    let (project, space) = (project.as_str(), key.space().as_str());
-    all(
-        connection,
-        &sql,
-        named_params! { ":project": project, ":space": space, ":lineage": lineage, ":from": from, ":to": to },
-        records::lock,
-    )
+    });
+    let mut statement = connection.prepare_cached(&SQL)?;
+    let mut locks = vec![];
+    for lineage in key.lineage().chunks(TURN) {
+        // What lies below is found in the first turn. Nothing equals null, nor is greater or less.
+        let (from, to) = below.take().unzip();
+        let params = named_params! {
+            ":project": project.as_str(), ":space": key.space().as_str(), ":from": from, ":to": to,
+            ":l0": lineage.first(), ":l1": lineage.get(1), ":l2": lineage.get(2), ":l3": lineage.get(3),
+            ":l4": lineage.get(4), ":l5": lineage.get(5), ":l6": lineage.get(6), ":l7": lineage.get(7),
+        };
+        for lock in statement.query_map(params, records::lock)? {
+            locks.push(lock?);
+        }
+    }
+    Ok(locks)
+}
+
+/// The globs among the locks of the key's kind.
+pub fn globs_near(connection: &Connection, project: &Project, key: &LockKey) -> rusqlite::Result<Vec<Lock>> {
+    let sql =
+        format!("select {LOCK} from locks indexed by locks_wild where project = :project and space = :space and wild");
+    let params = named_params! { ":project": project.as_str(), ":space": key.space().as_str() };
+    all(connection, &sql, params, records::lock)
 }
 
 pub fn all_locks(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Lock>> {
@@ -93,7 +149,8 @@ pub fn locks(connection: &Connection, project: &Project, keys: Option<&[LockKey]
     let Some(keys) = keys else { return all_locks(connection, project) };
     let mut locks = vec![];
     for key in keys {
-        locks.extend(locks_near(connection, project, key)?.into_iter().filter(|l| l.key.overlaps(key)));
+        let near = plain_locks_near(connection, project, key)?.into_iter().chain(globs_near(connection, project, key)?);
+        locks.extend(near.filter(|l| l.key.overlaps(key)));
     }
     locks.sort_by(|a, b| (a.fencing_token, &a.key).cmp(&(b.fencing_token, &b.key)));
     locks.dedup();

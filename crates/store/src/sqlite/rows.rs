@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
-use model::audit::AuditEntry;
 use model::handoffs::Handoff;
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
@@ -14,33 +13,37 @@ use model::work::Task;
 use rusqlite::{Connection, Row, ToSql, named_params};
 use uuid::Uuid;
 
+use super::read::{IS_PAUSE, Overview};
 use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
 use super::{Result, failure, read};
-use crate::engine::Rows;
+use crate::engine::{NewEntry, Rows};
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
-    pub connection: &'a Connection,
-    pub project: &'a Project,
-    /// The last one in the trail.
-    pub position: i64,
+    connection: &'a Connection,
+    project: &'a Project,
+    /// What there was at the beginning, so that nobody looks for what is not there, and what came since. What went since
+    /// may still be in it.
+    overview: Overview,
 }
 
-/// The last position in the project's trail; nothing for one that has none yet.
-pub fn last_position(connection: &Connection, project: &Project) -> Result<Option<i64>> {
-    connection
-        .prepare_cached("select max(seq) from audit where project = ?")
-        .and_then(|mut s| s.query_row([project.as_str()], |row| row.get(0)))
-        .map_err(failure)
-}
+impl<'a> SqliteRows<'a> {
+    /// The rows as they are at `now`, when the transaction begins.
+    pub fn at(connection: &'a Connection, project: &'a Project, now: Timestamp) -> Result<Self> {
+        let overview = read::overview(connection, project, now).map_err(failure)?;
+        Ok(Self { connection, project, overview })
+    }
 
-/// Remembers that there is this project.
-pub fn add_project(connection: &Connection, project: &Project) -> Result<()> {
-    connection
-        .prepare_cached("insert into projects (project) values (?) on conflict do nothing")
-        .and_then(|mut s| s.execute([project.as_str()]))
-        .map(drop)
-        .map_err(failure)
+    /// Remembers that there is this project.
+    pub fn remember_project(&self) -> Result<()> {
+        if self.overview.position > 0 {
+            return Ok(());
+        }
+        self.execute(
+            "insert into projects (project) values (:project) on conflict do nothing",
+            named_params! { ":project": self.project.as_str() },
+        )
+    }
 }
 
 impl SqliteRows<'_> {
@@ -87,15 +90,19 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn last_position(&mut self) -> i64 {
-        self.position
+        self.overview.position
     }
 
-    fn is_due(&mut self, now: Timestamp) -> Result<bool> {
-        read::is_due(self.connection, self.project, now).map_err(failure)
+    fn is_due(&mut self, _: Timestamp) -> Result<bool> {
+        Ok(self.overview.is_due)
     }
 
     fn locks_near(&mut self, key: &LockKey) -> Result<Vec<Lock>> {
-        read::locks_near(self.connection, self.project, key).map_err(failure)
+        let mut locks = read::plain_locks_near(self.connection, self.project, key).map_err(failure)?;
+        if self.overview.has_globs {
+            locks.extend(read::globs_near(self.connection, self.project, key).map_err(failure)?);
+        }
+        Ok(locks)
     }
 
     fn lock(&mut self, key: &LockKey, agent: &AgentId) -> Result<Option<Lock>> {
@@ -111,16 +118,18 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn pauses(&mut self) -> Result<Vec<Lock>> {
-        let (project, end) = (self.project.as_str(), format!("/{PAUSE}"));
-        self.locks_where(
-            "space = 'feature' and substr(pattern, -length(:end)) = :end",
-            named_params! { ":project": project, ":end": end },
-        )
+        if !self.overview.has_pauses {
+            return Ok(vec![]);
+        }
+        self.locks_where(IS_PAUSE, named_params! { ":project": self.project.as_str(), ":pause": PAUSE })
     }
 
-    fn locks_of_session(&mut self, session: &SessionId) -> Result<Vec<Lock>> {
-        let project = self.project.as_str();
-        self.locks_where("session_id = :session", named_params! { ":project": project, ":session": session.as_str() })
+    fn locks_of_sessions(&mut self, sessions: &[&SessionId]) -> Result<Vec<Lock>> {
+        // By no index: it would be written with every lock, and sessions end seldom.
+        self.locks_where(
+            "session_id in (select value from json_each(:sessions))",
+            named_params! { ":project": self.project.as_str(), ":sessions": json(sessions) },
+        )
     }
 
     fn locks_ended(&mut self, now: Timestamp) -> Result<Vec<Lock>> {
@@ -129,6 +138,8 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put_lock(&mut self, lock: &Lock) -> Result<()> {
+        self.overview.has_globs |= lock.key.is_wild();
+        self.overview.has_pauses |= lock.key.is_pause();
         self.execute(
             "insert or replace into locks (project, space, pattern, wild, agent_id, key, agent_type, session_id, mode,
                  reason, fencing_token, locked_at, expires_at)
@@ -164,10 +175,14 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn waiters(&mut self) -> Result<Vec<Waiter>> {
+        if !self.overview.has_waiters {
+            return Ok(vec![]);
+        }
         read::waiters(self.connection, self.project).map_err(failure)
     }
 
     fn put_waiter(&mut self, waiter: &Waiter) -> Result<()> {
+        self.overview.has_waiters = true;
         self.execute(
             "insert or replace into waiters (project, ticket, seq, agent_id, agent_type, keys, mode, reason, since,
                  expires_at)
@@ -188,6 +203,9 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn drop_waiter(&mut self, ticket: Uuid) -> Result<()> {
+        if !self.overview.has_waiters {
+            return Ok(());
+        }
         self.execute(
             "delete from waiters where project = :project and ticket = :ticket",
             named_params! { ":project": self.project.as_str(), ":ticket": ticket.as_bytes() },
@@ -512,8 +530,8 @@ impl Rows for SqliteRows<'_> {
         )
     }
 
-    fn append_audit(&mut self, entry: &AuditEntry) -> Result<()> {
-        self.position = entry.seq;
+    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
+        self.overview.position = entry.seq;
         self.execute(
             "insert into audit (project, seq, id, agent_id, agent_type, session_id, operation, parameters, result,
                  duration_ms, success, error_message, created_at)
@@ -525,10 +543,10 @@ impl Rows for SqliteRows<'_> {
                 ":id": entry.id.as_bytes(),
                 ":agent_id": entry.agent_id,
                 ":agent_type": entry.agent_type,
-                ":session_id": entry.session_id,
+                ":session_id": entry.session_id.map(SessionId::as_str),
                 ":operation": entry.operation,
-                ":parameters": entry.parameters.to_string(),
-                ":result": entry.result.to_string(),
+                ":parameters": entry.parameters,
+                ":result": entry.result,
                 ":duration_ms": entry.duration_ms,
                 ":success": entry.success,
                 ":error_message": entry.error_message,

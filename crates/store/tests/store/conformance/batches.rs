@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::audit::AuditFilter;
-use model::command::{Command, Outcome, Submit};
+use model::command::{Acquire, BlockReason, Command, Outcome, Submit};
 use store::{GroupCommit, Store, StoreError};
 
 use crate::harness::*;
@@ -11,6 +11,7 @@ use crate::harness::*;
 cases!(
     an_empty_batch_does_nothing,
     commands_see_what_came_before_them_in_the_batch,
+    they_see_also_what_is_seldom_there,
     a_batch_that_fails_leaves_nothing,
     what_is_acknowledged_is_there_for_every_opener,
     openers_take_turns,
@@ -59,6 +60,26 @@ async fn commands_see_what_came_before_them_in_the_batch(world: &World) {
     assert_eq!(claimed(outcomes[6].clone()).task_id, first.task_id);
     assert_eq!(outcomes[7], Outcome::NoTask);
     assert_eq!(claimed(outcomes[9].clone()).task_id, second.task_id);
+}
+
+async fn they_see_also_what_is_seldom_there(world: &World) {
+    let (ann, bob, cid) = (agent("ann"), agent("bob"), agent("cid"));
+    let outcomes = world
+        .all(&[
+            command(&ann, acquire(&["lib/**/*.rs"])),
+            command(&bob, acquire(&["lib/deep/a.rs"])),
+            command(&ann, acquire(&["feature:f:pause"])),
+            command(&bob, Acquire { feature_id: Some("f".into()), ..acquire(&["docs"]) }),
+            command(&ann, acquire(&["src"])),
+            command(&bob, queue(&["src"], ticket(1))),
+            command(&ann, release(&["src"])),
+            command(&cid, acquire(&["src"])),
+        ])
+        .await;
+    assert_eq!(blocked(outcomes[1].clone()).locks[0].key, key("lib/**/*.rs"));
+    assert_eq!(blocked(outcomes[3].clone()).reason, BlockReason::FeaturePaused);
+    waiting(outcomes[5].clone());
+    assert_eq!(blocked(outcomes[7].clone()).waiters[0].agent_id, bob.agent_id);
 }
 
 async fn a_batch_that_fails_leaves_nothing(world: &World) {

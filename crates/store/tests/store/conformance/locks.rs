@@ -31,6 +31,7 @@ cases!(
     awkward_characters_are_only_characters,
     neighbours_in_spelling_do_not_overlap,
     long_keys_are_told_apart_to_their_ends,
+    every_directory_above_a_deep_path_overlaps_it,
     locks_are_listed_by_what_they_overlap,
 );
 
@@ -434,6 +435,18 @@ async fn long_keys_are_told_apart_to_their_ends(world: &World) {
         world.run(&ann, release(&[&meeting])).await;
     }
     assert!(world.locks().await.is_empty());
+}
+
+async fn every_directory_above_a_deep_path_overlaps_it(world: &World) {
+    let (ann, bob) = (agent("ann"), agent("bob"));
+    let path: Vec<String> = (1..=20).map(|depth| format!("d{depth}")).collect();
+    for depth in 1..=path.len() {
+        let above = path[..depth].join("/");
+        world.take(&ann, &above).await;
+        let blocked = blocked(world.run(&bob, acquire(&[&path.join("/")])).await);
+        same(blocked.locks.iter().map(|lock| &lock.key), &[&above]);
+        world.run(&ann, release(&[&above])).await;
+    }
 }
 
 async fn locks_are_listed_by_what_they_overlap(world: &World) {
