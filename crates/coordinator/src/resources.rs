@@ -62,6 +62,23 @@ pub static RESOURCES: &[Resource] = &[
         nothing: "No task is waiting.",
     },
     Resource {
+        uri: "handoffs://recent",
+        name: "Recent handoffs",
+        summary: "Where you left off, or else where others did.",
+        operation: "read_handoff",
+        request: || json!({"limit": 5}),
+        rows: "/handoffs",
+        columns: &[
+            ("when", "created_at"),
+            ("by", "agent_id"),
+            ("feature", "feature_id"),
+            ("summary", "summary"),
+            ("in progress", "in_progress"),
+            ("next", "next_steps"),
+        ],
+        nothing: "Nobody has left a handoff.",
+    },
+    Resource {
         uri: "audit://recent",
         name: "Recent audit entries",
         summary: "What agents did last, and what was refused.",

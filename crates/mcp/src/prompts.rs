@@ -59,12 +59,17 @@ What is locked already and overlaps `{file_path}`:",
 You are about to work on a repository beside other agents. Begin like this:
 
 1. Call register_session with what you can do (capabilities) and what you are at (current_task).
-2. Look at what is locked and what waits to be done, below.
+2. Look at where the work was left, what is locked and what waits to be done, below; read_handoff tells more.
 3. Call get_work for a task, unless you were given one. It is yours until you end it with complete_work.
 4. Call acquire_lock before you change a file, and release_lock when you are done with it.
+5. Call write_handoff before you stop, with what your next session or another agent must know.
 
 help explains any of these tools in full.",
-        shows: &[("locks://current", |_| json!({})), ("work://pending", |_| json!({}))],
+        shows: &[
+            ("handoffs://recent", |_| json!({})),
+            ("locks://current", |_| json!({})),
+            ("work://pending", |_| json!({})),
+        ],
     },
 ];
 

@@ -297,8 +297,11 @@ async fn resources_are_readable() {
     let task = server.submit(json!({"task_description": "write | tests"})).await;
     let listed = ask(&server, "resources/list", json!({})).await;
     assert_eq!(result(&listed)["resources"].as_array().unwrap().len(), RESOURCES.len());
+    let handoff = json!({"agent_id": "cloud-agent", "summary": "half done", "next_steps": ["test", "merge"]});
+    server.post("/handoffs/write", handoff).await.ok();
     let before = server.state().await;
     for (uri, text) in [
+        ("handoffs://recent", "| half done |  | test, merge |".to_owned()),
         ("locks://current", "| src/a.rs | anna | exclusive |".to_owned()),
         ("work://pending", format!("| {task} | test | 5 | write \\| tests |")),
         ("audit://recent", "| anna | acquire_lock |".to_owned()),
