@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod faults;
 mod mutants;
 mod raw;
@@ -29,6 +30,8 @@ enum Chore {
     /// A child of `faults`.
     #[command(hide = true)]
     FaultsClient(faults::ClientArguments),
+    /// Drives the coordinator with others' clients: conformance suite, inspector, Python libraries, agents' command lines.
+    Clients(clients::Arguments),
     /// How fast the bare engines are on this machine: the floors that our own figures are held against.
     Raw(raw::Arguments),
     /// How fast we are, as a ratio to the bare engines in the same minute.
@@ -53,6 +56,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Mutants(arguments) => mutants::run(arguments),
         Chore::Faults(arguments) => faults::run(arguments),
         Chore::FaultsClient(arguments) => faults::run_client(arguments),
+        Chore::Clients(arguments) => clients::run(arguments),
         Chore::Raw(arguments) => raw::run(arguments),
         Chore::Bench(arguments) => bench::run(arguments),
     }

@@ -7,6 +7,12 @@ use anyhow::{Context, ensure};
 
 /// The MCP client library that one of the tests drives us with.
 const MCP_CLIENT: &str = "mcp==2.*";
+/// The Node that programs of Node's are run by.
+const NODE: &str = "22.23.3";
+/// Why something with Python is left out.
+pub const NO_PYTHON: &str = "there is no python3 here";
+/// Why something with Node is left out.
+pub const NO_NODE: &str = "there is no npm here, or no Node for this machine";
 
 /// A PostgreSQL server's programs, from Debian's package where there is such a thing.
 pub fn need_postgres() -> anyhow::Result<()> {
@@ -37,18 +43,60 @@ pub fn need_cargo_tool(name: &str, how: &[&str]) -> anyhow::Result<()> {
 
 /// A Python of our own (under `target`) with the MCP client library; none where there is no Python at all.
 pub fn need_python() -> anyhow::Result<Option<PathBuf>> {
+    let python = need_python_library("test-venv", MCP_CLIENT, "mcp")?;
+    if python.is_none() {
+        eprintln!("{NO_PYTHON}: the tests with the MCP client library are left out");
+    }
+    Ok(python)
+}
+
+/// A Python of our own, in this directory under `target`, that can import the module; none where there is no Python at
+/// all.
+pub fn need_python_library(directory: &str, library: &str, module: &str) -> anyhow::Result<Option<PathBuf>> {
     if !is_there(Command::new("python3").arg("--version")) {
-        eprintln!("no python3 here: the tests with the MCP client library are left out");
         return Ok(None);
     }
-    let directory = std::path::absolute("target/test-venv")?;
+    let directory = std::path::absolute("target")?.join(directory);
     let python = directory.join("bin/python");
-    if !is_there(Command::new(&python).args(["-c", "import mcp"])) {
+    if !is_there(Command::new(&python).args(["-c", &format!("import {module}")])) {
         make_environment(&directory)?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MCP_CLIENT];
-        install(MCP_CLIENT, Command::new(&python).args(pip))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", library];
+        install(library, Command::new(&python).args(pip))?;
     }
     Ok(Some(python))
+}
+
+/// The directory of a Node that is new enough, our own (under `target`); none where there is no npm to get it with, or none
+/// for this machine.
+pub fn need_node() -> anyhow::Result<Option<PathBuf>> {
+    let system = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        _ => return Ok(None),
+    };
+    if !is_there(Command::new("npm").arg("--version")) {
+        return Ok(None);
+    }
+    let package = format!("node-{system}-{machine}");
+    let programs = need_node_package(&package, NODE)?;
+    Ok(programs.parent().map(|modules| modules.join(package).join("bin")))
+}
+
+/// A package of Node's, under `target`; returns the directory of its programs.
+pub fn need_node_package(package: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let directory = std::path::absolute("target/clients")?.join(format!("{}-{version}", package.replace('/', "-")));
+    let modules = directory.join("node_modules");
+    if !modules.join(package).join("package.json").exists() {
+        std::fs::create_dir_all(&directory)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&directory);
+        install(package, npm.arg(format!("{package}@{version}")).stdout(Stdio::null()))?;
+    }
+    Ok(modules.join(".bin"))
 }
 
 /// Debian's Python comes without what makes an environment.

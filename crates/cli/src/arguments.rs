@@ -80,7 +80,7 @@ pub enum Command {
     /// Print what happens, as it happens
     Watch(watch::Watch),
     /// Serve one agent over standard input and output (MCP); agents start this themselves
-    Mcp,
+    Mcp(mcp::Mcp),
     /// Serve agents over HTTP
     Serve(serve::Serve),
     /// Make, list and revoke the keys that open the HTTP server
@@ -122,7 +122,7 @@ impl Command {
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Call(call) => call::run(globals, call),
-            Self::Mcp => mcp::run(globals),
+            Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),
             Self::Doctor => block_on(doctor::run(globals)),
             Self::Migrate(migrate) => migrate::run(globals, migrate),

@@ -3,13 +3,24 @@
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
+use ::mcp::{Bridge, Target};
+use coordinator::settings::Settings;
+
 use crate::arguments::Globals;
 use crate::desk::{block_on, open};
 use crate::exit::{Exit, Trouble};
 use crate::{logs, output};
 
+/// What to serve the agent from.
+#[derive(Debug, clap::Args)]
+pub struct Mcp {
+    /// Use a team's server at this address, opened by COORDINATION_API_KEY, instead of the database
+    #[arg(long, conflicts_with = "db")]
+    url: Option<String>,
+}
+
 /// Serves until the agent closes standard input.
-pub fn run(globals: &Globals) -> anyhow::Result<Exit> {
+pub fn run(globals: &Globals, mcp: Mcp) -> anyhow::Result<Exit> {
     logs::start();
     let settings = globals.settings()?;
     if io::stdin().is_terminal() {
@@ -18,11 +29,22 @@ pub fn run(globals: &Globals) -> anyhow::Result<Exit> {
              connect one; Ctrl-D ends this.",
         );
     }
+    let lost = |why| Trouble::new(Exit::Refused, "connection_lost", format!("the agent's connection ended: {why}"));
     block_on(async {
-        let coordinator = Arc::new(open(settings).await?);
-        ::mcp::serve_stdio(coordinator).await.map_err(|why| {
-            Trouble::new(Exit::Refused, "connection_lost", format!("the agent's connection ended: {why}"))
-        })?;
+        match mcp.url {
+            Some(url) => bridge(settings, url)?.serve_stdio().await.map_err(lost)?,
+            None => ::mcp::serve_stdio(Arc::new(open(settings).await?)).await.map_err(lost)?,
+        }
         Ok(Exit::Done)
     })
+}
+
+fn bridge(settings: Settings, url: String) -> Result<Bridge, Trouble> {
+    let key = settings.api_key.clone().ok_or_else(|| {
+        Trouble::usage(
+            "COORDINATION_API_KEY is not set: --url needs a key, which `coordinator keys create` makes there",
+        )
+    })?;
+    let project = settings.named_project.clone();
+    Bridge::new(settings, &Target { url, key, project }).map_err(Trouble::usage)
 }

@@ -135,6 +135,9 @@ async fn announce(coordinator: &Coordinator, address: SocketAddr, globals: &Glob
     output::print(format_args!("  make a key           {}", program.shell(&["keys", "create", "--name", "me"])))?;
     output::print(format_args!("  try it               curl -H 'X-API-Key: KEY' {url}/locks"))?;
     output::print(format_args!("  all operations       {url}/openapi.json"))?;
+    output::print(format_args!("  MCP                  {url}/mcp, with the header X-API-Key: KEY"))?;
+    let bridge = Program::new(vec![]).shell(&["mcp", "--url", &url]);
+    output::print(format_args!("  or as a process      COORDINATION_API_KEY=KEY {bridge}"))?;
 
     if !coordinator.has_keys().await.map_err(Trouble::from)? {
         output::tell("\nThere is no key yet: every write over HTTP is refused until you make one.");

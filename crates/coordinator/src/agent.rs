@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::id::{AgentId, Caller, SessionId};
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ impl LocalAgent {
     /// # Errors
     /// [`Failure`] when no name can be made of them.
     pub fn new(coordinator: Arc<Coordinator>, client_name: &str) -> Result<Self, Failure> {
-        let caller = caller(coordinator.settings(), client_name)?;
+        let caller = local_caller(coordinator.settings(), client_name)?;
         Ok(Self { coordinator, caller, registered: OnceCell::new() })
     }
 
@@ -77,9 +76,7 @@ impl LocalAgent {
     /// A heartbeat every third of the shorter lease, until the process ends. A session that was reaped stays reaped:
     /// the agent must learn that it lost its locks.
     fn keep_alive(&self) {
-        let settings = self.coordinator.settings();
-        let lease = settings.session_ttl_seconds.min(settings.task_lease_seconds);
-        let every = Duration::from_millis(u64::from(lease) * 1000 / 3);
+        let every = self.coordinator.settings().heartbeat_every();
         let (coordinator, caller) = (self.coordinator.clone(), self.caller.clone());
         tokio::spawn(async move {
             loop {
@@ -94,7 +91,11 @@ impl LocalAgent {
     }
 }
 
-fn caller(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
+/// Who a client of this name is, started where the settings say and as they say.
+///
+/// # Errors
+/// [`Failure`] when no name can be made of them.
+pub fn local_caller(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
     let wrong = |e: model::id::BadName| Failure::Internal(e.to_string());
     let session_id = match &settings.session_id {
         Some(session_id) => session_id.clone(),

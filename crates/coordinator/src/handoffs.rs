@@ -55,6 +55,7 @@ impl Operation for WriteHandoff {
     const ROUTES: &'static [Route] =
         &[Route::post("/handoffs/write"), Route::post("/handoff/write"), Route::post("/handoffs")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["summary", "content"]];
 
     async fn run(context: &Context<'_>, request: WriteRequest) -> Result<WriteAnswer, Failure> {
@@ -165,6 +166,7 @@ impl Operation for ReadHandoff {
     const ROUTES: &'static [Route] =
         &[Route::post("/handoffs/read"), Route::post("/handoff/read"), Route::get("/handoffs/latest")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
+    const IS_CORE: bool = true;
 
     async fn run(context: &Context<'_>, request: ReadRequest) -> Result<ReadAnswer, Failure> {
         let nothing_asked =

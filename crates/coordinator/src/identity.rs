@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::id::{AgentId, Caller, Project, SessionId};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use store::StoreError;
 use subtle::ConstantTimeEq;
 
 use crate::Coordinator;
-use crate::operation::BodyIdentity;
+use crate::failure::FieldError;
 use crate::settings::Settings;
 
 /// How long a server may go on honouring a stored key that another process revoked.
@@ -30,34 +29,75 @@ pub struct Principal {
     pub agent_type: Option<String>,
 }
 
+/// Who a request says it is from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The agent.
+    pub agent_id: Option<AgentId>,
+    /// Its type.
+    pub agent_type: Option<String>,
+    /// Its session.
+    pub session_id: Option<SessionId>,
+}
+
+impl Named {
+    /// The fields by which a request names its caller.
+    pub const FIELDS: [&str; 3] = ["agent_id", "agent_type", "session_id"];
+
+    /// Reads the fields through `text`.
+    ///
+    /// # Errors
+    /// Each field that is no name.
+    pub fn read(text: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<FieldError>> {
+        // What holds of an agent's name holds of the others.
+        let is_wrong = |field: &&str| text(field).is_some_and(|name| AgentId::new(name).is_err());
+        let wrong = |field: &str| FieldError {
+            field: field.into(),
+            message: "must be 1 to 256 bytes without control characters, and not blank".into(),
+        };
+        let errors: Vec<FieldError> = Self::FIELDS.into_iter().filter(is_wrong).map(wrong).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self {
+            agent_id: text("agent_id").and_then(|name| AgentId::new(name).ok()),
+            agent_type: text("agent_type"),
+            session_id: text("session_id").and_then(|name| SessionId::new(name).ok()),
+        })
+    }
+
+    /// These names, and the others where there is none.
+    pub fn or(self, others: &Self) -> Self {
+        Self {
+            agent_id: self.agent_id.or_else(|| others.agent_id.clone()),
+            agent_type: self.agent_type.or_else(|| others.agent_type.clone()),
+            session_id: self.session_id.or_else(|| others.session_id.clone()),
+        }
+    }
+}
+
 impl Principal {
-    /// The caller that a request names, whose fields are taken out of it; an error says which name is not the key's.
+    /// The caller that a request names; an error says which name is not the key's.
     ///
     /// # Errors
     /// A sentence for the caller.
-    pub fn caller(&self, identity: BodyIdentity, arguments: &mut Map<String, Value>) -> Result<Caller, String> {
-        let mut caller = self.itself();
-        if identity == BodyIdentity::None {
-            return Ok(caller);
+    pub fn caller(&self, named: Named) -> Result<Caller, String> {
+        let itself = self.itself();
+        if let (Some(bound), Some(named)) = (&self.agent_id, &named.agent_id)
+            && bound != named
+        {
+            return Err(format!("this key belongs to agent {bound}, not to {named}"));
         }
-        let mut take = |field| arguments.remove(field).and_then(|v| v.as_str().map(str::to_owned));
-        let (agent_id, agent_type) = (take("agent_id"), take("agent_type"));
-        let session_id = if identity == BodyIdentity::WithoutSession { None } else { take("session_id") };
-        if let Some(named) = agent_id {
-            let named = AgentId::new(named).map_err(|e| e.to_string())?;
-            if self.agent_id.as_ref().is_some_and(|bound| *bound != named) {
-                return Err(format!("this key belongs to agent {}, not to {named}", caller.agent_id));
-            }
-            caller.agent_id = named;
+        if let (Some(bound), Some(named)) = (&self.agent_type, &named.agent_type)
+            && bound != named
+        {
+            return Err(format!("this key belongs to an agent of type {bound}, not {named}"));
         }
-        if let Some(named) = agent_type {
-            if self.agent_type.as_ref().is_some_and(|bound| *bound != named) {
-                return Err(format!("this key belongs to an agent of type {}, not {named}", caller.agent_type));
-            }
-            caller.agent_type = named;
-        }
-        caller.session_id = session_id.map(SessionId::new).transpose().map_err(|e| e.to_string())?;
-        Ok(caller)
+        Ok(Caller {
+            agent_id: named.agent_id.unwrap_or(itself.agent_id),
+            agent_type: named.agent_type.unwrap_or(itself.agent_type),
+            session_id: named.session_id,
+        })
     }
 
     /// The caller when a request names none.

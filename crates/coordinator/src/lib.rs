@@ -1,8 +1,9 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
 //! - [`events`]: the audit trail, followed as it grows
+//! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
 //! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
@@ -13,6 +14,7 @@ pub mod events;
 pub mod failure;
 mod free_form;
 pub mod handoffs;
+pub mod help;
 pub mod identity;
 pub mod keys;
 pub mod locks;
@@ -22,6 +24,7 @@ pub mod ports;
 mod redact;
 pub mod registry;
 pub mod repository;
+pub mod resources;
 mod schema;
 pub mod sessions;
 pub mod settings;

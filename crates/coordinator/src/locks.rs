@@ -131,6 +131,14 @@ impl Operation for AcquireLock {
     const ROUTES: &'static [Route] = &[Route::post("/locks/acquire")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::AgentAndType;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
+    const IS_CORE: bool = true;
+    const IS_IDEMPOTENT: bool = true;
+    const DETAIL: &'static str = "A path begins at the top of the repository. dir/ covers everything below it, and src/**/*.py every file \
+        that it matches; keys that overlap exclude each other. Logical keys: api:GET /v1/users, db:users, \
+        event:user.created, flag:billing/*, env:shared-fixtures, contract:openapi/v1.yaml, feature:ID:pause. Locks \
+        are exclusive unless mode is shared. A lock ends after ttl_minutes or with your session: repeat the call to \
+        keep it. If blocked, do other work, or wait_seconds to queue: first come, first served. A fencing_token \
+        grows with each grant; pass yours to refresh that grant and no later one.";
 
     async fn run(context: &Context<'_>, request: AcquireRequest) -> Result<AcquireAnswer, Failure> {
         let keys = parse_keys(request.file_path.as_deref(), request.file_paths.as_deref())?;
@@ -350,6 +358,8 @@ impl Operation for ReleaseLock {
     const ROUTES: &'static [Route] = &[Route::post("/locks/release")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
+    const IS_CORE: bool = true;
+    const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: ReleaseRequest) -> Result<ReleaseAnswer, Failure> {
         let keys = parse_keys(request.file_path.as_deref(), request.file_paths.as_deref())?;
@@ -432,6 +442,7 @@ impl Operation for CheckLocks {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/locks")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
+    const IS_CORE: bool = true;
 
     async fn run(context: &Context<'_>, request: CheckRequest) -> Result<Vec<LockView>, Failure> {
         let keys = match request.file_paths.as_deref() {

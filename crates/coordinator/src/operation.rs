@@ -102,6 +102,14 @@ pub trait Operation: 'static {
     const ONE_OF: &'static [&'static [&'static str]] = &[];
     /// Is it a tool?
     const IS_TOOL: bool = true;
+    /// Is it listed where only the tools are that most agents need?
+    const IS_CORE: bool = false;
+    /// Does repeating it at once change nothing more? Then a client may repeat a call whose answer was lost.
+    const IS_IDEMPOTENT: bool = false;
+    /// Can it end what another agent holds or is at?
+    const IS_DESTRUCTIVE: bool = false;
+    /// What else an agent may want to know: `help` tells it, so that the list of tools stays short.
+    const DETAIL: &'static str = "";
 
     /// Does it.
     fn run(context: &Context<'_>, request: Self::Request)
@@ -161,6 +169,14 @@ pub struct Entry {
     pub one_of: &'static [&'static [&'static str]],
     /// See [`Operation::IS_TOOL`].
     pub is_tool: bool,
+    /// See [`Operation::IS_CORE`].
+    pub is_core: bool,
+    /// See [`Operation::IS_IDEMPOTENT`].
+    pub is_idempotent: bool,
+    /// See [`Operation::IS_DESTRUCTIVE`].
+    pub is_destructive: bool,
+    /// See [`Operation::DETAIL`].
+    pub detail: &'static str,
     pub(crate) schemas: crate::schema::Schemas,
     pub(crate) run: Run,
 }
@@ -178,6 +194,10 @@ impl Entry {
             body_identity: O::BODY_IDENTITY,
             one_of: O::ONE_OF,
             is_tool: O::IS_TOOL,
+            is_core: O::IS_CORE,
+            is_idempotent: O::IS_IDEMPOTENT,
+            is_destructive: O::IS_DESTRUCTIVE,
+            detail: O::DETAIL,
             schemas: crate::schema::Schemas::of::<O>(),
             run: |context, arguments| Box::pin(run::<O>(context, arguments)),
         }

@@ -4,21 +4,18 @@ use std::time::Instant;
 
 use model::JsonText;
 use model::command::{Action, Refusal};
-use model::id::{AgentId, Caller, Project};
+use model::id::{Caller, Project};
 use serde_json::{Map, Value};
 
 use crate::Coordinator;
 use crate::failure::{Failure, FieldError};
-use crate::identity::Principal;
+use crate::identity::{Named, Principal};
 use crate::operation::{BodyIdentity, Context, Door, Entry};
 use crate::redact::Redacted;
 
 /// The fields that hold lock keys. They say for themselves what is wrong with a text, also with one that no database
 /// can store.
 const KEY_FIELDS: [&str; 2] = ["file_path", "file_paths"];
-
-/// The fields by which a body names its caller.
-const NAME_FIELDS: [&str; 3] = ["agent_id", "agent_type", "session_id"];
 
 /// A request can be wrong in more places than anybody wants to read of.
 const ERRORS_LIMIT: usize = 20;
@@ -68,19 +65,38 @@ impl Coordinator {
             return Err(invalid(errors));
         }
         let parameters = JsonText::new(&Redacted(&arguments));
-        let named = principal.caller(entry.body_identity, arguments.as_object_mut().unwrap_or(&mut Map::new()));
-        match named {
-            Ok(caller) => {
-                let context = self.context(entry, project, caller, Door::Http, parameters, received);
-                (entry.run)(&context, arguments).await
-            }
-            Err(message) => {
-                let context = self.context(entry, project, principal.itself(), Door::Http, parameters, received);
-                let refusal = Refusal::IdentityMismatch { message };
-                context.apply(Action::Refuse(refusal.clone())).await?;
-                Err(refusal.into())
-            }
+        let named = take_names(entry, &mut arguments).map_err(invalid)?;
+        let context = self.context(entry, project, principal.itself(), Door::Http, parameters, received);
+        run_as(context, entry, principal, named, arguments).await
+    }
+
+    /// A tool call over HTTP: `named` is who the request's headers name, and the arguments may name another. A field that
+    /// the operation does not have is an error.
+    ///
+    /// # Errors
+    /// As [`Self::call_as`].
+    pub async fn call_tool_as(
+        &self,
+        entry: &Entry,
+        project: &Project,
+        principal: &Principal,
+        named: &Named,
+        arguments: Value,
+    ) -> Result<Value, Failure> {
+        let received = Instant::now();
+        let mut arguments = object(arguments)?;
+        let parameters = JsonText::new(&Redacted(&arguments));
+        let (own, mut errors) = match take_names(entry, &mut arguments) {
+            Ok(own) => (own, vec![]),
+            Err(errors) => (Named::default(), errors),
+        };
+        errors.extend(wrong_fields(entry, &arguments, false));
+        errors.extend(unknown_fields(entry, &arguments));
+        if !errors.is_empty() {
+            return Err(invalid(errors));
         }
+        let context = self.context(entry, project, principal.itself(), Door::Mcp, parameters, received);
+        run_as(context, entry, principal, own.or(named), arguments).await
     }
 
     fn context<'a>(
@@ -94,6 +110,46 @@ impl Coordinator {
     ) -> Context<'a> {
         Context { coordinator: self, project, caller, door, operation: entry.name, parameters, received }
     }
+}
+
+/// Runs it for whom the request names. A request in another's name is refused, and the refusal is in the audit trail.
+async fn run_as(
+    mut context: Context<'_>,
+    entry: &Entry,
+    principal: &Principal,
+    named: Named,
+    arguments: Value,
+) -> Result<Value, Failure> {
+    match principal.caller(named) {
+        Ok(caller) => {
+            context.caller = caller;
+            (entry.run)(&context, arguments).await
+        }
+        Err(message) => {
+            let refusal = Refusal::IdentityMismatch { message };
+            context.apply(Action::Refuse(refusal.clone())).await?;
+            Err(refusal.into())
+        }
+    }
+}
+
+/// Takes out of the arguments who is calling, where the operation lets them say so.
+fn take_names(entry: &Entry, arguments: &mut Value) -> Result<Named, Vec<FieldError>> {
+    if entry.body_identity == BodyIdentity::None {
+        return Ok(Named::default());
+    }
+    let fields = match entry.body_identity {
+        BodyIdentity::WithoutSession => &Named::FIELDS[..2],
+        _ => &Named::FIELDS[..],
+    };
+    let Some(arguments) = arguments.as_object_mut() else { return Ok(Named::default()) };
+    names(&fields.iter().filter_map(|field| arguments.remove_entry(*field)).collect())
+}
+
+fn names(arguments: &Value) -> Result<Named, Vec<FieldError>> {
+    // What is no text is no name either.
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Named::read(|field| arguments.get(field).map(text))
 }
 
 /// The arguments as an object, without the fields that are null: clients write those for absent ones.
@@ -141,7 +197,7 @@ fn wrong_fields(entry: &Entry, arguments: &Value, is_body: bool) -> Vec<FieldErr
         .collect();
     errors.extend(entry.schemas.errors(arguments, is_body, ERRORS_LIMIT));
     if is_body && entry.body_identity != BodyIdentity::None {
-        for error in wrong_names(arguments) {
+        for error in names(arguments).err().unwrap_or_default() {
             if !errors.iter().any(|earlier| earlier.field == error.field) {
                 errors.push(error);
             }
@@ -161,14 +217,6 @@ fn wrong_fields(entry: &Entry, arguments: &Value, is_body: bool) -> Vec<FieldErr
         }
     }
     errors
-}
-
-fn wrong_names(arguments: &Value) -> impl Iterator<Item = FieldError> {
-    let is_wrong = |field: &&str| arguments[*field].as_str().is_some_and(|name| AgentId::new(name).is_err());
-    NAME_FIELDS.into_iter().filter(is_wrong).map(|field| FieldError {
-        field: field.into(),
-        message: "must be 1 to 256 bytes without control characters, and not blank".into(),
-    })
 }
 
 fn holds_nul(value: &Value) -> bool {

@@ -91,6 +91,7 @@ impl Operation for AllocatePorts {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/ports/allocate")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
+    const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: AllocateRequest) -> Result<AllocateAnswer, Failure> {
         let session_id = named(request.session_id)?;
@@ -158,6 +159,7 @@ impl Operation for ReleasePorts {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/ports/release")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
+    const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: ReleaseRequest) -> Result<ReleaseAnswer, Failure> {
         let session_id = named(request.session_id)?;

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, locks, ports, sessions, work};
+use crate::{audit, handoffs, help, locks, ports, sessions, work};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -27,6 +27,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<help::Help>(),
     ]
 });
 
@@ -38,4 +39,18 @@ pub fn operations() -> &'static [Entry] {
 /// The operation of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {
     OPERATIONS.iter().find(|entry| entry.name == name)
+}
+
+/// Which tools a client is shown. It may call the others too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolSet {
+    /// Those that most agents need: each costs an agent context, whether it is used or not.
+    Core,
+    /// Every operation that is a tool.
+    All,
+}
+
+/// The operations that are listed as tools.
+pub fn tools(set: ToolSet) -> impl Iterator<Item = &'static Entry> {
+    OPERATIONS.iter().filter(move |entry| entry.is_tool && (set == ToolSet::All || entry.is_core))
 }

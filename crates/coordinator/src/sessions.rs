@@ -34,6 +34,8 @@ pub struct RegisterAnswer {
     /// It ends then unless heard of.
     #[schemars(with = "String")]
     expires_at: Timestamp,
+    /// How often to be heard of, so that neither the session nor a claim ends.
+    heartbeat_seconds: u64,
 }
 
 impl Operation for RegisterSession {
@@ -44,6 +46,11 @@ impl Operation for RegisterSession {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/agents/register")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
+    const IS_IDEMPOTENT: bool = true;
+    const DETAIL: &'static str = "A coordinator on your machine does this and sends heartbeats by itself. Over HTTP, repeat it with the \
+        session_id to renew, and call heartbeat every heartbeat_seconds: a session that falls silent loses its locks \
+        and claims.";
 
     async fn run(context: &Context<'_>, request: RegisterRequest) -> Result<RegisterAnswer, Failure> {
         let mut capabilities = match request.capabilities {
@@ -67,7 +74,8 @@ impl Operation for RegisterSession {
         };
         match outcome {
             Outcome::Registered { session_id, expires_at } => {
-                Ok(RegisterAnswer { success: true, session_id: session_id.into(), expires_at })
+                let heartbeat_seconds = context.coordinator.settings().heartbeat_every().as_secs().max(1);
+                Ok(RegisterAnswer { success: true, session_id: session_id.into(), expires_at, heartbeat_seconds })
             }
             Outcome::Refused(refusal) => Err(refusal.into()),
             other => Err(Failure::unexpected(&other)),
@@ -110,6 +118,8 @@ impl Operation for Heartbeat {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/agents/heartbeat")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
+    const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, _: HeartbeatRequest) -> Result<HeartbeatAnswer, Failure> {
         let answer =
@@ -248,6 +258,7 @@ impl Operation for DiscoverAgents {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/agents")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
+    const IS_CORE: bool = true;
 
     async fn run(context: &Context<'_>, request: DiscoverRequest) -> Result<DiscoverAnswer, Failure> {
         let wanted = request.status.map(SessionStatus::from);
@@ -298,6 +309,8 @@ impl Operation for CleanupDeadAgents {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/agents/cleanup")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_IDEMPOTENT: bool = true;
+    const IS_DESTRUCTIVE: bool = true;
 
     async fn run(context: &Context<'_>, request: CleanupRequest) -> Result<CleanupAnswer, Failure> {
         let silent_seconds = request.stale_threshold_minutes.unwrap_or(15) * 60;

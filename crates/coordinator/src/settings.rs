@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::id::{AgentId, Project, SessionId};
 use model::locks::TTL_MINUTES;
@@ -13,6 +14,7 @@ use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
 
 use crate::identity::Principal;
+use crate::registry::ToolSet;
 use crate::repository::Repository;
 
 /// Every setting: its name in the environment. In `coordinator.toml` it has the same name in lower case.
@@ -21,11 +23,13 @@ const NAMES: &[&str] = &[
     "AGENT_TYPE",
     "API_HOST",
     "API_PORT",
+    "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
     "COORDINATOR_DB",
     "COORDINATOR_KEY_FOR_READS",
     "COORDINATOR_PROJECT",
+    "COORDINATOR_TOOLS",
     "DB_BACKEND",
     "LOCK_TTL_MINUTES",
     "PORT_ALLOC_BASE",
@@ -50,6 +54,8 @@ pub struct Settings {
     pub database: Database,
     /// The project of whoever names none.
     pub project: Project,
+    /// `COORDINATOR_PROJECT`, where it is set.
+    pub named_project: Option<Project>,
     /// `AGENT_ID`: who a local process speaks for.
     pub agent_id: Option<AgentId>,
     /// `AGENT_TYPE`.
@@ -74,6 +80,10 @@ pub struct Settings {
     pub api_keys: Vec<(String, Principal)>,
     /// `COORDINATOR_KEY_FOR_READS`: the public reads need a key too.
     pub key_for_reads: bool,
+    /// `COORDINATION_API_KEY`: what opens the server that an agent on this machine is to use.
+    pub api_key: Option<String>,
+    /// `COORDINATOR_TOOLS`: which tools clients are shown.
+    pub tools: ToolSet,
 }
 
 /// Where the state is kept.
@@ -139,10 +149,12 @@ impl Settings {
         let mut source = Source { env: &env, home, file: BTreeMap::new(), bad: vec![] };
         source.read_file(&file);
 
+        let named_project = source.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
         let (database, project) = source.database_and_project(repository.as_ref());
         let settings = Self {
             database,
-            project,
+            project: named_project.clone().unwrap_or(project),
+            named_project,
             agent_id: source.parsed("AGENT_ID", |v| AgentId::new(v).map_err(|e| e.to_string())),
             agent_type: source.parsed("AGENT_TYPE", |v| {
                 AgentId::new(v).map(String::from).map_err(|_| "must be 1 to 256 bytes of text".into())
@@ -161,8 +173,22 @@ impl Settings {
                 "false" | "0" => Ok(false),
                 _ => Err("must be true or false".into()),
             }) == Some(true),
+            api_key: source.text("COORDINATION_API_KEY"),
+            tools: source
+                .parsed("COORDINATOR_TOOLS", |v| match v {
+                    "core" => Ok(ToolSet::Core),
+                    "all" => Ok(ToolSet::All),
+                    _ => Err("must be core or all".into()),
+                })
+                .unwrap_or(ToolSet::Core),
         };
         if source.bad.is_empty() { Ok(settings) } else { Err(BadSettings(source.bad)) }
+    }
+
+    /// How often an agent is to be heard of, so that neither its session nor its claims end.
+    pub fn heartbeat_every(&self) -> Duration {
+        let lease = self.session_ttl_seconds.min(self.task_lease_seconds);
+        Duration::from_millis(u64::from(lease) * 1000 / 3)
     }
 }
 
@@ -264,7 +290,7 @@ impl Source<'_> {
         plan
     }
 
-    /// The database; and the project that its records belong to unless one is named.
+    /// The database; and the project that its records belong to where none is named.
     ///
     /// A repository's own database needs no name for it, and keeps its records when the repository is moved. A file that
     /// several repositories share tells them apart by their git directories. A server's project is `default`.
@@ -277,7 +303,6 @@ impl Source<'_> {
             self.bad
                 .push(format!("POSTGRES_POOL_MIN is {}: must not be above POSTGRES_POOL_MAX, {}", pool.min, pool.max));
         }
-        let named = self.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
         let backend = self.parsed("DB_BACKEND", |v| match v {
             "sqlite" | "postgres" | "supabase" => Ok(v.to_owned()),
             _ => Err("must be sqlite, postgres or supabase".into()),
@@ -291,7 +316,7 @@ impl Source<'_> {
             _ => None,
         };
         if let Some(server) = server {
-            return (server, named.unwrap_or_else(Project::default_project));
+            return (server, Project::default_project());
         }
         let (path, project) = match (self.database_file(), repository) {
             (None, Some(repository)) => {
@@ -304,7 +329,7 @@ impl Source<'_> {
             (Some(path), None) => (path, Project::default_project()),
             (None, None) => (self.user_database(), Project::default_project()),
         };
-        (Database::Sqlite { path }, named.unwrap_or(project))
+        (Database::Sqlite { path }, project)
     }
 
     /// Where PostgREST is. Values that are keys are not repeated in an error.
@@ -409,6 +434,7 @@ mod tests {
             ("PORT_ALLOC_RANGE", "3"),
             ("PORT_ALLOC_TTL_MINUTES", "0"),
             ("PORT_ALLOC_MAX_SESSIONS", "700"),
+            ("COORDINATOR_TOOLS", "few"),
             ("COORDINATION_API_KEYS", "a"),
             ("COORDINATION_API_KEY_IDENTITIES", "{\"b\": {}}"),
         ];
@@ -421,6 +447,7 @@ mod tests {
             "PORT_ALLOC_RANGE is \"3\": must be a whole number from 4 to 10000",
             "PORT_ALLOC_TTL_MINUTES is \"0\": must be a whole number from 1 to 43200",
             "PORT_ALLOC_MAX_SESSIONS 700: the last port would be 79903, and must not be above 65535",
+            "COORDINATOR_TOOLS is \"few\": must be core or all",
             "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS",
             "there is no setting colour",
         ] {

@@ -73,6 +73,10 @@ impl Operation for SubmitWork {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/work/submit")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["task_description", "description"]];
+    const IS_CORE: bool = true;
+    const DETAIL: &'static str = "Tasks are claimed by priority, then age, once all of depends_on are completed; when one of those fails, so \
+        does this. required_capability and assignee narrow down who may claim it. A failed attempt is repeated up to \
+        max_attempts times. Give an idempotency_key to submit safely more than once.";
 
     async fn run(context: &Context<'_>, request: SubmitRequest) -> Result<SubmitAnswer, Failure> {
         let description = request.task_description.or(request.description).unwrap_or_default();
@@ -181,6 +185,10 @@ impl Operation for GetWork {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/work/claim")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::AgentAndType;
+    const IS_CORE: bool = true;
+    const DETAIL: &'static str = "The claim is yours until lease_expires_at; your heartbeats renew it, and a coordinator on your machine sends \
+        them by itself. A claim that lapses puts the task back. Nothing ready is an ordinary answer: \
+        no_tasks_available. Pass the fencing_token on to complete_work.";
 
     async fn run(context: &Context<'_>, request: ClaimRequest) -> Result<ClaimAnswer, Failure> {
         let lease_seconds = context.coordinator.settings().task_lease_seconds;
@@ -302,6 +310,10 @@ impl Operation for CompleteWork {
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/work/complete")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
+    const IS_IDEMPOTENT: bool = true;
+    const DETAIL: &'static str = "With success false it is retried, by whoever claims it next, until max_attempts; then it fails, and what \
+        depends on it too. result is kept for whoever asks get_task.";
 
     async fn run(context: &Context<'_>, request: CompleteRequest) -> Result<EndAnswer, Failure> {
         let error_code = request.result.as_ref().and_then(|r| r.get("error_code")).and_then(Value::as_str);
@@ -334,6 +346,8 @@ impl Operation for CancelTask {
     const SUMMARY: &'static str = "Cancel a task; what depends on it fails too.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/work/cancel")];
+    const IS_IDEMPOTENT: bool = true;
+    const IS_DESTRUCTIVE: bool = true;
 
     async fn run(context: &Context<'_>, request: CancelRequest) -> Result<EndAnswer, Failure> {
         let result = json!({
@@ -449,6 +463,7 @@ impl Operation for GetTask {
     const SUMMARY: &'static str = "Show one task: status, result, why it failed.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/api/v1/tasks/{task_id}"), Route::post("/work/get")];
+    const IS_CORE: bool = true;
 
     async fn run(context: &Context<'_>, request: TaskRequest) -> Result<TaskAnswer, Failure> {
         let wait = Duration::from_secs(request.wait_seconds.unwrap_or(0).into());

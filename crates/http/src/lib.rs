@@ -1,10 +1,11 @@
-//! The HTTP door: the registry's operations as routes, their OpenAPI document, and health.
+//! The HTTP door: the registry's operations as routes, their OpenAPI document, health, and a place for the MCP door.
 //!
 //! It translates and decides nothing: who calls and what may be done is settled in the coordinator.
 
 mod arguments;
 mod events;
 mod guard;
+mod mcp;
 mod openapi;
 mod reply;
 
@@ -84,6 +85,7 @@ pub fn router(coordinator: Arc<Coordinator>, local: bool) -> Router {
     }
     router
         .route(events::PATH, get(events::stream_events))
+        .route(mcp::PATH, mcp::route(coordinator.clone()))
         .fallback(async || problem(StatusCode::NOT_FOUND, "not_found", "there is nothing here: see /openapi.json"))
         .method_not_allowed_fallback(async || {
             problem(
@@ -178,6 +180,13 @@ fn project(coordinator: &Coordinator, principal: &Principal, headers: &HeaderMap
 }
 
 async fn body_json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+    let bytes = body_bytes(headers, body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_json", &format!("the body is not JSON: {error}"))
+    })
+}
+
+async fn body_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let too_large = || {
         let message = format!("a body may have at most {BODY_LIMIT} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
@@ -188,12 +197,9 @@ async fn body_json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     }
     let mut request = Request::new(body);
     DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
-    let bytes = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", "the body did not arrive whole"),
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid_json", &format!("the body is not JSON: {error}"))
     })
 }
 

@@ -67,10 +67,14 @@ impl Client {
         let arguments: Map<String, Value> = serde_json::from_value(arguments)?;
         let request = CallToolRequestParams::new(operation).with_arguments(arguments);
         let result = self.service.call_tool(request).await.context(operation)?;
+        // An agent reads the text or the data, as its makers saw fit.
+        let text =
+            result.content.iter().filter_map(|block| block.as_text()).map(|block| block.text.chars().count()).sum();
         let answer = result.structured_content.unwrap_or_default();
+        let characters = answer.to_string().chars().count().max(text);
         let success = answer["success"] == true;
         let token = answer["fencing_token"].as_i64().filter(|_| success);
-        tell(Report::Answered(Answer { operation: operation.into(), success, token }))?;
+        tell(Report::Answered { answer: Answer { operation: operation.into(), success, token }, characters })?;
         if answer["error"] == "session_expired" {
             return Err(SessionLost.into());
         }

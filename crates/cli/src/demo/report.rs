@@ -80,7 +80,12 @@ pub enum Report {
         task: String,
     },
     /// The coordinator answered a call that changes something.
-    Answered(Answer),
+    Answered {
+        /// What it says.
+        answer: Answer,
+        /// What it costs to read.
+        characters: usize,
+    },
 }
 
 /// An answer, as far as it can be found again in the audit trail.
@@ -109,7 +114,7 @@ impl Report {
             Self::Merges => "merges into main".into(),
             Self::Completed { task } => format!("completes {task}"),
             Self::Abandoned { task } => format!("lost its session, and {task} with it"),
-            Self::Edits { .. } | Self::Edited { .. } | Self::Merged { .. } | Self::Answered(_) => return None,
+            Self::Edits { .. } | Self::Edited { .. } | Self::Merged { .. } | Self::Answered { .. } => return None,
         })
     }
 }

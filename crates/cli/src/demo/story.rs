@@ -28,6 +28,8 @@ pub struct Story {
     pub now: Snapshot,
     /// Answers to calls that change something, with the agent in whose name the call was made.
     pub answers: Vec<(String, Answer)>,
+    /// How many characters each of them had.
+    pub answer_sizes: Vec<usize>,
     /// Waits for locks.
     pub waits: Vec<Wait>,
     /// Edits of files.
@@ -164,6 +166,7 @@ impl Story {
             plan,
             now: Snapshot::default(),
             answers: vec![],
+            answer_sizes: vec![],
             waits: vec![],
             edits: vec![],
             commits: vec![],
@@ -178,7 +181,10 @@ impl Story {
         let Some(character) = self.agents.get_mut(index) else { return };
         let (agent, at) = (character.name.clone(), line.at);
         match &line.report {
-            Report::Answered(answer) => return self.answers.push((agent, answer.clone())),
+            Report::Answered { answer, characters } => {
+                self.answer_sizes.push(*characters);
+                return self.answers.push((agent, answer.clone()));
+            }
             Report::Committed { commit } => character.commit = Some(commit.clone()),
             Report::Merged { commit } => {
                 self.commits.extend(character.commit.take());

@@ -22,6 +22,8 @@ pub struct Summary {
     elapsed_seconds: f64,
     agents: Vec<Record>,
     tasks: usize,
+    /// What half of the coordinator's answers cost an agent to read, at most.
+    median_answer_characters: usize,
     checks: Vec<Check>,
     /// Where the repository is, if it was kept.
     repository: Option<PathBuf>,
@@ -53,6 +55,7 @@ impl Summary {
             elapsed_seconds: (elapsed.as_secs_f64() * 100.0).round() / 100.0,
             agents: story.agents.iter().map(record).collect(),
             tasks: story.plan.len(),
+            median_answer_characters: median(&story.answer_sizes),
             checks,
             repository,
         }
@@ -82,7 +85,14 @@ impl Summary {
             .map(|agent| format!("{} {}{}", agent.name, agent.completed, if agent.killed { " (killed)" } else { "" }))
             .collect();
         writeln!(out, "{}", paint.bold("What was checked"))?;
-        writeln!(out, "{} tasks in {:.1} s; completed by {}\n", self.tasks, self.elapsed_seconds, agents.join(", "))?;
+        writeln!(
+            out,
+            "{} tasks in {:.1} s; completed by {}; half of all answers have at most {} characters\n",
+            self.tasks,
+            self.elapsed_seconds,
+            agents.join(", "),
+            self.median_answer_characters
+        )?;
         for check in &self.checks {
             let mark = if check.passed { paint.good("✔") } else { paint.bad("✘") };
             writeln!(out, "{mark} {}", paint.bold(check.name))?;
@@ -132,6 +142,12 @@ impl Paint {
     fn bad(&self, text: &str) -> String {
         self.with(text, |text| text.red().bold())
     }
+}
+
+fn median(sizes: &[usize]) -> usize {
+    let mut sizes = sizes.to_vec();
+    sizes.sort_unstable();
+    sizes.get(sizes.len() / 2).copied().unwrap_or_default()
 }
 
 /// The text in lines of at most `width` characters, but for words that are longer.

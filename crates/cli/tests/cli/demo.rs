@@ -22,6 +22,8 @@ fn everything_the_demo_checks_holds() {
     let failed: Vec<_> = checks.iter().filter(|check| check["passed"] != true).collect();
     assert!(failed.is_empty(), "{failed:#?}\n{}", ran.stderr);
     assert_eq!((summary["passed"].as_bool(), checks.len()), (Some(true), 11), "{summary:#}");
+    let answer = summary["median_answer_characters"].as_u64().unwrap();
+    assert!((1..=600).contains(&answer), "an agent reads {answer} characters");
     assert!(ran.stderr.contains("is KILLED"), "{}", ran.stderr);
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "the temporary directory is not empty");
     ran.ended_with(0);

@@ -1,7 +1,7 @@
 //! MCP over standard input and output, spoken by hand: one JSON value a line.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -23,16 +23,25 @@ pub struct Agent {
 impl Agent {
     /// Starts the process, as `name`, and shakes hands with it.
     pub fn connect(project: &Project, name: &str) -> Self {
-        let mut agent = Self::start(project, name);
-        let answer = agent.initialize();
+        Self::start(project, name).after_handshake()
+    }
+
+    /// Shakes hands.
+    pub fn after_handshake(mut self) -> Self {
+        let answer = self.initialize();
         assert_eq!(answer["result"]["serverInfo"]["name"], "agent-coordinator", "{answer}");
-        agent.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
-        agent
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
+        self
     }
 
     fn start(project: &Project, name: &str) -> Self {
         let mut command = project.command(&["mcp"]);
         command.env("AGENT_ID", name).env("AGENT_TYPE", "claude_code_cli");
+        Self::run(command)
+    }
+
+    /// Starts the command.
+    pub fn run(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -49,26 +58,26 @@ impl Agent {
         Self { child, stdin, answers, last_id: 0 }
     }
 
-    fn initialize(&mut self) -> Value {
+    pub fn initialize(&mut self) -> Value {
         let client = json!({"name": "by-hand", "version": "1"});
         self.request("initialize", json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}))
     }
 
-    fn send(&mut self, line: &str) {
+    pub fn send(&mut self, line: &str) {
         self.stdin.write_all(line.as_bytes()).unwrap();
         self.stdin.write_all(b"\n").unwrap();
         self.stdin.flush().unwrap();
     }
 
     /// Sends a request, and returns the answer to it.
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    pub fn request(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let id = self.last_id;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string());
         self.answer_to(id)
     }
 
-    fn answer_to(&mut self, id: u64) -> Value {
+    pub fn answer_to(&mut self, id: u64) -> Value {
         loop {
             let answer = self.answers.recv_timeout(PATIENCE).expect("an answer");
             if answer["id"] == id {

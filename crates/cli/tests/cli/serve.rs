@@ -9,17 +9,26 @@ use serde_json::{Value, json};
 use crate::project::{Project, Ran};
 
 /// A running server.
-struct Server {
+pub struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// `127.0.0.1:PORT`.
-    address: String,
+    pub address: String,
 }
 
 impl Server {
     /// Starts one on a free port; it listens when this returns.
-    fn start(project: &Project) -> Self {
-        let mut command = project.command(&["serve", "--port", "0", "--json"]);
+    pub fn start(project: &Project) -> Self {
+        Self::start_at(project, "0")
+    }
+
+    /// Starts one on this port.
+    pub fn start_at(project: &Project, port: &str) -> Self {
+        Self::run(project.command(&["serve", "--port", port, "--json"]))
+    }
+
+    /// Starts the command.
+    pub fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -29,7 +38,7 @@ impl Server {
         Self { child, stdout, address }
     }
 
-    fn port(&self) -> &str {
+    pub fn port(&self) -> &str {
         self.address.rsplit_once(':').unwrap().1
     }
 
@@ -40,13 +49,13 @@ impl Server {
         read(stream)
     }
 
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
     }
 
     /// How it ended, and what else it said.
-    fn wait(mut self) -> Ran {
+    pub fn wait(mut self) -> Ran {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).unwrap();
         let mut ran = Ran::from(self.child.wait_with_output().unwrap());

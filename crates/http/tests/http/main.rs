@@ -10,6 +10,7 @@ mod handoffs;
 mod health;
 mod identity;
 mod locks;
+mod mcp;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;
 mod openapi;

@@ -135,6 +135,8 @@ async fn answers_are_as_documented() {
         "/handoffs/latest".into(),
         "/handoffs/latest?agent_id=anna&limit=2".into(),
         "/ports/status".into(),
+        "/help".into(),
+        "/help?operation=acquire_lock".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
