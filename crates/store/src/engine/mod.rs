@@ -4,6 +4,7 @@
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
 mod locks;
+mod memories;
 mod reap;
 mod sessions;
 mod work;
@@ -17,6 +18,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::sessions::Session;
 use model::work::Task;
+pub use memories::MemoryRows;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -42,7 +44,7 @@ impl Counters {
 }
 
 /// The rows of one project within one transaction.
-pub trait Rows {
+pub trait Rows: MemoryRows {
     /// The project's counters; changes are part of the transaction.
     fn counters(&mut self) -> &mut Counters;
 
@@ -151,6 +153,9 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Register(register) => sessions::register(rows, now, caller, register),
         Action::Heartbeat => sessions::heartbeat(rows, now, caller),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
+        Action::Remember(remember) => memories::remember(rows, now, command, remember),
+        Action::UpdateWorkingMemory(update) => memories::note(rows, now, caller, update),
+        Action::RecordSkillUse(used) => memories::record_skill_use(rows, now, used),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;

@@ -1,18 +1,24 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
+mod memories;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use memories::Memories;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter, TaskStatus};
+use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -34,6 +40,7 @@ struct State {
     waiters: BTreeMap<Uuid, Waiter>,
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
+    memories: Memories,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
 }
@@ -118,6 +125,22 @@ impl Store for MemoryStore {
             };
             Ok(state.audit.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
         })
+    }
+
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found> {
+        self.read(project, |state, now| Ok(state.memories.search(search, now)))
+    }
+
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>> {
+        self.read(project, |state, _| Ok(state.memories.candidates(seqs, words)))
+    }
+
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>> {
+        self.read(project, |state, _| Ok(state.memories.notes(owner, key)))
+    }
+
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
+        self.read(project, |state, _| Ok(state.memories.skills()))
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -19,8 +19,11 @@ use model::command::{Command, Outcome};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter};
+use model::working_memory::{Note, NotesOwner};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
@@ -45,6 +48,10 @@ enum Query<'a> {
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
     Audit(&'a AuditFilter),
+    SearchMemories(&'a Search),
+    Memories { seqs: &'a [i64], words: &'a [String] },
+    Notes { owner: &'a NotesOwner, key: Option<&'a str> },
+    Skills,
     ApiKeys,
     DueProjects,
 }
@@ -130,6 +137,22 @@ impl Store for PostgresStore {
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::Audit(filter)).await
+    }
+
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found> {
+        self.read(Some(project), &Query::SearchMemories(search)).await
+    }
+
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>> {
+        self.read(Some(project), &Query::Memories { seqs, words }).await
+    }
+
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>> {
+        self.read(Some(project), &Query::Notes { owner, key }).await
+    }
+
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
+        self.read(Some(project), &Query::Skills).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -8,7 +8,10 @@ use crate::StoreError;
 /// Marks a file as ours: "AgCo" in ASCII, in SQLite's `application_id`.
 const APPLICATION_ID: i64 = 0x4167_436f;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_foundation.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_foundation.sql"),
+    include_str!("../../migrations/sqlite/0002_memories.sql"),
+];
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do
 /// this one after another.

@@ -44,11 +44,11 @@ pub fn save_counters(connection: &Connection, project: &Project, counters: Count
 }
 
 impl SqliteRows<'_> {
-    fn execute(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<()> {
+    pub fn execute(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<()> {
         self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map(drop).map_err(failure)
     }
 
-    fn select<T>(
+    pub fn select<T>(
         &self,
         sql: &str,
         params: &[(&str, &dyn ToSql)],

@@ -89,6 +89,16 @@ begin
                     counters.audit_seq := step.p_audit_seq;
                     outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
                     freed := (0, 0, 0);
+                when 'remember' then
+                    step := coordinator.remember(turn, command.id, command.action, counters.seq);
+                    counters.seq := step.p_seq;
+                    outcome := step.outcome;
+                when 'update_working_memory' then
+                    step := coordinator.update_working_memory(turn, command.action, counters.seq);
+                    counters.seq := step.p_seq;
+                    outcome := step.outcome;
+                when 'record_skill_use' then
+                    outcome := coordinator.record_skill_use(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then

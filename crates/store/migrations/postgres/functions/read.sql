@@ -36,6 +36,10 @@ begin
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant
         )
         when 'audit' then coordinator.list_audit(p_project, p_query)
+        when 'search_memories' then coordinator.search_memories(p_project, p_query, instant)
+        when 'memories' then coordinator.find_memories(p_project, p_query)
+        when 'notes' then coordinator.list_notes(p_project, p_query)
+        when 'skills' then coordinator.list_skills(p_project)
     end;
 end
 $$;
