@@ -248,12 +248,10 @@ pub struct Search {
     pub words: Vec<String>,
     /// Terms of types and tags, or [`EVERY`]: no two alike.
     pub filters: Vec<String>,
+    /// The most postings to read for the words, and again for the filters: the rarest terms first, and of each the newest
+    /// memories. It bounds the time of a search however many memories there are.
+    pub limit: u32,
 }
-
-/// The most postings that a search reads for its words, and again for its filters: the rarest terms first, and of each
-/// the newest memories. It bounds the time of a search however many memories there are; in a project of a few thousand
-/// it leaves out nothing.
-pub const POSTINGS_LIMIT: u32 = 20_000;
 
 /// Where a term occurs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -270,8 +268,8 @@ pub struct Postings {
 
 /// How many postings to read of each term, of which it is known in how many memories it occurs. The terms are in the
 /// order in which they are served: rarest first.
-pub fn shares(memories: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
-    memories.into_iter().scan(POSTINGS_LIMIT, |left, memories| {
+pub fn shares(limit: u32, memories: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
+    memories.into_iter().scan(limit, |left, memories| {
         let share = memories.min(*left);
         *left -= share;
         Some(share)

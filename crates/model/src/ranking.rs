@@ -47,6 +47,8 @@ pub const HALF_LIFE_DAYS: f64 = 90.0;
 pub const OUTDATED: f64 = 0.5;
 /// The most different words of a question.
 const WORDS_LIMIT: usize = 128;
+/// How many entries of the index are read: in a project of a few thousand memories, all that a question can ask for.
+const POSTINGS: u32 = 20_000;
 /// How many memories are looked at closely.
 const SHORTLIST: usize = 128;
 
@@ -77,7 +79,7 @@ impl Question {
         if filters.is_empty() && self.words.is_empty() {
             filters.push(EVERY.to_owned());
         }
-        Search { words: self.words.clone(), filters }
+        Search { words: self.words.clone(), filters, limit: POSTINGS }
     }
 
     /// The memories to look at closely: those that the index makes most of, then, where a filter is set or nothing is

@@ -32,13 +32,13 @@ impl Memories {
     pub fn search(&self, search: &Search, instant: Timestamp) -> Found {
         Found {
             memories: self.occurrences(EVERY).len() as u32,
-            words: self.postings(&search.words),
-            filters: self.postings(&search.filters),
+            words: self.postings(&search.words, search.limit),
+            filters: self.postings(&search.filters, search.limit),
             instant,
         }
     }
 
-    fn postings(&self, terms: &[String]) -> Vec<Postings> {
+    fn postings(&self, terms: &[String], limit: u32) -> Vec<Postings> {
         let mut all: Vec<(u32, &String, Vec<(i64, u32)>)> = terms
             .iter()
             .map(|term| (term, self.occurrences(term)))
@@ -46,7 +46,7 @@ impl Memories {
             .map(|(term, occurrences)| (occurrences.len() as u32, term, occurrences))
             .collect();
         all.sort();
-        let shares = shares(all.iter().map(|(memories, ..)| *memories)).collect::<Vec<_>>();
+        let shares = shares(limit, all.iter().map(|(memories, ..)| *memories)).collect::<Vec<_>>();
         let each = all.into_iter().zip(shares).map(|((memories, term, occurrences), share)| {
             let (seqs, weights) = occurrences.into_iter().rev().take(share as usize).unzip();
             Postings { term: term.clone(), memories, seqs, weights }

@@ -79,8 +79,8 @@ pub fn search(
     let every = terms(connection, project, &[EVERY.to_owned()])?;
     Ok(Found {
         memories: every.first().map_or(0, |term| term.memories),
-        words: postings(connection, project, &search.words)?,
-        filters: postings(connection, project, &search.filters)?,
+        words: postings(connection, project, &search.words, search.limit)?,
+        filters: postings(connection, project, &search.filters, search.limit)?,
         instant,
     })
 }
@@ -103,9 +103,14 @@ fn terms(connection: &Connection, project: &Project, terms: &[String]) -> rusqli
     )
 }
 
-fn postings(connection: &Connection, project: &Project, wanted: &[String]) -> rusqlite::Result<Vec<Postings>> {
+fn postings(
+    connection: &Connection,
+    project: &Project,
+    wanted: &[String],
+    limit: u32,
+) -> rusqlite::Result<Vec<Postings>> {
     let terms = terms(connection, project, wanted)?;
-    let shares: Vec<u32> = shares(terms.iter().map(|term| term.memories)).collect();
+    let shares: Vec<u32> = shares(limit, terms.iter().map(|term| term.memories)).collect();
     let mut newest = connection
         .prepare_cached("select seq, weight from memory_postings where term_id = ? order by seq desc limit ?")?;
     let mut found = Vec::with_capacity(terms.len());

@@ -13,7 +13,10 @@ use model::command::{
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode};
+use model::memories::{EventType, Remember};
+use model::skills::RecordSkillUse;
 use model::work::{CANCELLED, Task};
+use model::working_memory::UpdateWorkingMemory;
 use serde_json::json;
 use store::memory::MemoryStore;
 use store::postgres::{PoolSize, PostgresStore};
@@ -291,7 +294,9 @@ macro_rules! acts {
         }
     )* };
 }
-acts!(Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup);
+acts!(
+    Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup, Remember, UpdateWorkingMemory, RecordSkillUse
+);
 
 impl Act for Action {
     fn action(self) -> Action {
@@ -324,6 +329,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Register(_) => "register_session",
         Action::Heartbeat => "heartbeat",
         Action::Cleanup(_) => "cleanup_dead_agents",
+        Action::Remember(_) => "remember",
+        Action::UpdateWorkingMemory(_) => "update_working_memory",
+        Action::RecordSkillUse(_) => "record_skill_use",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
         Action::Refuse(_) => "refused",
@@ -424,6 +432,29 @@ pub fn register(capabilities: &[&str]) -> Register {
 /// Those silent for so long.
 pub fn cleanup(silent_seconds: u32) -> Cleanup {
     Cleanup { silent_seconds }
+}
+
+/// A discovery, found by its words.
+pub fn memory(summary: &str) -> Remember {
+    let memory = Remember {
+        memory_id: Uuid::now_v7(),
+        event_type: EventType::Discovery,
+        summary: summary.into(),
+        details: vec![],
+        outcome: None,
+        lessons: vec![],
+        tags: vec![],
+        supersedes: None,
+        used: vec![],
+        fingerprint: summary.into(),
+        terms: Default::default(),
+    };
+    found_by_its_words(memory)
+}
+
+/// The same, found by what it says now.
+pub fn found_by_its_words(memory: Remember) -> Remember {
+    Remember { terms: memory.found_by(), ..memory }
 }
 
 /// The grants, if it was granted.

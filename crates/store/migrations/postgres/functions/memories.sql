@@ -155,15 +155,15 @@ begin
         'memories', coalesce(
             (select t.memories from coordinator.memory_terms as t where t.project = p_project and t.term = '*'), 0
         ),
-        'words', coordinator.postings(p_project, p_search -> 'words'),
-        'filters', coordinator.postings(p_project, p_search -> 'filters'),
+        'words', coordinator.postings(p_project, p_search -> 'words', (p_search ->> 'limit')::bigint),
+        'filters', coordinator.postings(p_project, p_search -> 'filters', (p_search ->> 'limit')::bigint),
         'instant', p_now
     );
 end
 $$;
 
--- Where the terms occur: the rarest first, of each the newest memories, 20,000 in all.
-create or replace function coordinator.postings(p_project text, p_terms jsonb) returns json
+-- Where the terms occur: the rarest first, of each the newest memories, so many in all.
+create or replace function coordinator.postings(p_project text, p_terms jsonb, p_limit bigint) returns json
 language plpgsql as $$
 begin
     return (
@@ -177,7 +177,7 @@ begin
             ) as found
         ),
         shared as (
-            select k.*, 20000 - sum(k.memories) over (order by k.memories, k.term collate "C") + k.memories as share
+            select k.*, p_limit - sum(k.memories) over (order by k.memories, k.term collate "C") + k.memories as share
             from known as k
         )
         select coalesce(
