@@ -25,7 +25,7 @@ impl FullText {
         let any: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
         let mut statement =
             self.0.prepare("select id from plain where plain match ? order by rank, rowid limit ?").unwrap();
-        let rows = statement.query_map((any.join(" OR "), ANSWER), |row| row.get(0)).unwrap();
+        let rows = statement.query_map((any.join(" OR "), ANSWER as i64), |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
     }
 }

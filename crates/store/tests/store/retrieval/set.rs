@@ -21,14 +21,16 @@ use crate::harness::{BEGINNING, agent, command, found_by_its_words};
 pub struct Item {
     /// Its name.
     pub id: String,
-    event_type: EventType,
+    /// See [`Remember`].
+    pub event_type: EventType,
     /// See [`Remember`].
     pub summary: String,
     /// See [`Remember`].
     #[serde(default)]
     pub details: Option<String>,
+    /// See [`Remember`].
     #[serde(default)]
-    outcome: Option<Effect>,
+    pub outcome: Option<Effect>,
     /// See [`Remember`].
     #[serde(default)]
     pub lessons: Vec<String>,
