@@ -1,7 +1,7 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`audit`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`memories`], [`working_memory`], [`skills`], [`audit`], [`keys`]: the operations
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
 //! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
 //! - [`settings`], [`repository`]: how it is set up, and where
@@ -12,6 +12,7 @@ pub mod failure;
 pub mod identity;
 pub mod keys;
 pub mod locks;
+pub mod memories;
 pub mod operation;
 pub mod pipeline;
 mod redact;
@@ -20,7 +21,9 @@ pub mod repository;
 mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod skills;
 pub mod work;
+pub mod working_memory;
 
 use std::sync::Arc;
 use std::time::Duration;

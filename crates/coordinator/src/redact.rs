@@ -1,4 +1,4 @@
-//! What the audit trail may keep of a request: no secrets, and no novels.
+//! What may be kept of a request: no secrets; and in the audit trail, no novels.
 
 use serde_json::Value;
 
@@ -44,16 +44,35 @@ const REDACTED: &str = "[redacted]";
 
 /// The request as the trail keeps it.
 pub fn redacted(value: &Value) -> Value {
+    redacted_within(value, TEXT_LIMIT)
+}
+
+/// A value as a record keeps it: all of it but the secrets.
+pub fn kept_value(value: &Value) -> Value {
+    redacted_within(value, usize::MAX)
+}
+
+/// A text as a record keeps it: all of it but the secrets.
+pub fn kept(text: &str) -> String {
+    within(text, usize::MAX)
+}
+
+/// The text without secrets, at most [`TEXT_LIMIT`] bytes of it, give or take the note that it was cut.
+pub fn without_secrets(text: &str) -> String {
+    within(text, TEXT_LIMIT)
+}
+
+fn redacted_within(value: &Value, limit: usize) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| {
                 let is_secret = is_secret_name(name) && !value.is_null();
-                (name.clone(), if is_secret { REDACTED.into() } else { redacted(value) })
+                (name.clone(), if is_secret { REDACTED.into() } else { redacted_within(value, limit) })
             })
             .collect(),
-        Value::Array(items) => items.iter().map(redacted).collect(),
-        Value::String(text) => Value::String(without_secrets(text)),
+        Value::Array(items) => items.iter().map(|item| redacted_within(item, limit)).collect(),
+        Value::String(text) => Value::String(within(text, limit)),
         other => other.clone(),
     }
 }
@@ -64,12 +83,11 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// The text without what looks like a credential: a well-known token, what follows `Bearer`, the password in an address.
-/// At most [`TEXT_LIMIT`] bytes of it, give or take the note that it was cut.
-pub fn without_secrets(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len().min(TEXT_LIMIT));
+fn within(text: &str, limit: usize) -> String {
+    let mut kept = String::with_capacity(text.len().min(limit));
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let (mut rest, mut last_word) = (text, "");
-    while !rest.is_empty() && kept.len() < TEXT_LIMIT {
+    while !rest.is_empty() && kept.len() < limit {
         let word_end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(word_end);
         let is_token = word.len() >= 16 && SECRET_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
@@ -88,7 +106,7 @@ pub fn without_secrets(text: &str) -> String {
             rest = &rest[password_end..];
         }
     }
-    if let Some((end, _)) = kept.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_LIMIT) {
+    if let Some((end, _)) = kept.char_indices().find(|(at, c)| at + c.len_utf8() > limit) {
         kept.truncate(end);
     } else if rest.is_empty() {
         return kept;
@@ -135,5 +153,7 @@ mod tests {
         let kept = without_secrets(&text);
         assert!(kept.len() < 1100 && kept.ends_with("... (6000 bytes)"), "{kept}");
         assert_eq!(without_secrets("short"), "short");
+        assert_eq!(super::kept(&text), text);
+        assert_eq!(kept_value(&json!([text])), json!([text]));
     }
 }

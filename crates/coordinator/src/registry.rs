@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, locks, sessions, work};
+use crate::{audit, locks, memories, sessions, skills, work, working_memory};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -21,6 +21,12 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<memories::RememberMemory>(),
+        Entry::of::<memories::Recall>(),
+        Entry::of::<working_memory::UpdateNotes>(),
+        Entry::of::<working_memory::GetNotes>(),
+        Entry::of::<skills::RecordSkillUse>(),
+        Entry::of::<skills::RecallSkills>(),
         Entry::of::<audit::QueryAudit>(),
     ]
 });

@@ -160,7 +160,12 @@ async fn the_table() {
         let missed: Vec<&str> = missed.map(|(asked, _)| asked.id.as_str()).collect();
         println!("not all that is wanted is among the first {READ}: {}", missed.join(" "));
     }
-    println!();
+}
+
+/// What `cargo xtask retrieval` prints of a hundred thousand memories.
+#[tokio::test]
+#[ignore = "takes minutes without optimisation: cargo xtask retrieval"]
+async fn at_scale() {
     scale::measure().await;
 }
 

@@ -1,7 +1,7 @@
 //! A hundred thousand memories on SQLite: how long a question takes, and whether its answer is still found.
 //!
-//! The set, and distractors made of it: each a memory of the set in which every other word is exchanged for one of the
-//! set's words, so that words are as frequent among them as they are in the set.
+//! The set, and distractors made of it: each a memory of the set in which three of four words are exchanged for others of
+//! the set's words, so that words are as frequent among them as they are in the set.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ fn crowd() -> Vec<Item> {
     let originals = items.clone();
     let mut dice = Dice(1);
     let mut garbled = |text: &str| -> String {
-        let word = |word: &str, dice: &mut Dice| match dice.below(2) {
+        let word = |word: &str, dice: &mut Dice| match dice.below(4) {
             0 => word.to_owned(),
             _ => vocabulary[dice.below(vocabulary.len())].clone(),
         };
