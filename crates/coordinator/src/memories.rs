@@ -33,7 +33,7 @@ pub struct RememberRequest {
     /// What to do next time
     #[schemars(length(max = 20), inner(length(min = 1, max = 1000)))]
     lessons: Option<Vec<String>>,
-    #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
     tags: Option<Vec<String>>,
     /// Id of the memory that no longer holds
     supersedes: Option<Uuid>,
@@ -172,7 +172,7 @@ pub struct RecallRequest {
     #[schemars(length(max = 16384))]
     task_description: Option<String>,
     /// Any of
-    #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
     tags: Option<Vec<String>>,
     event_type: Option<EventName>,
     /// Default 10

@@ -113,7 +113,7 @@ fn operation(entry: &Entry, route: Route, id: &str) -> Value {
 }
 
 fn url_parameters(entry: &Entry, route: Route) -> Vec<Value> {
-    let Some(properties) = entry.request_schema()["properties"].as_object() else { return vec![] };
+    let Some(properties) = entry.body_schema()["properties"].as_object() else { return vec![] };
     properties
         .iter()
         .map(|(name, schema)| {

@@ -113,6 +113,14 @@ async fn answers_are_as_documented() {
         ("/work/cancel", task(json!({"reason": "enough"}))),
         ("/work/cancel", json!({"task_id": nobody, "reason": "enough"})),
         ("/work/submit", json!({"task_type": "t", "description": "d"})),
+        ("/memory/store", anna(json!({"event_type": "error", "summary": "it broke", "details": {"a": 1}}))),
+        ("/memory/store", anna(json!({"event_type": "error", "summary": "it broke", "outcome": "negative"}))),
+        ("/memory/query", bert(json!({"task_description": "what broke?", "explain": true}))),
+        ("/memory/query", bert(json!({"tags": ["none"]}))),
+        ("/memory/working", anna(json!({"key": "plan", "value": {"steps": [1]}, "pinned": true}))),
+        ("/memory/working", anna(json!({"key": "other"}))),
+        ("/memory/skills/use", anna(json!({"skill_name": "bisect", "success": true, "steps": ["halve"]}))),
+        ("/memory/skills/query", json!({"task_type": "bisect"})),
         ("/agents/cleanup", bert(json!({}))),
     ];
     let gets = [
@@ -124,6 +132,8 @@ async fn answers_are_as_documented() {
         "/locks/status/other.rs".into(),
         "/agents".into(),
         "/audit?limit=3".into(),
+        "/memory/working?agent_id=anna&session_id=s".into(),
+        "/memory/working?key=none".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));

@@ -60,8 +60,12 @@ async fn an_empty_object_names_each_missing_field_and_does_nothing() {
         let mut missing: Vec<&str> = entry.one_of.iter().map(|group| group[0]).collect();
         missing.extend(entry.body_schema()["required"].as_array().into_iter().flatten().filter_map(Value::as_str));
         missing.sort_unstable();
-        assert!(!missing.is_empty(), "{}: {{}} would have an effect", route.path);
         let before = server.state().await;
+        if missing.is_empty() {
+            assert_eq!(entry.access, Access::Read, "{}: {{}} would have an effect", route.path);
+            server.post(route.path, json!({})).await.ok();
+            continue;
+        }
         for key in [crate::server::FREE, ALICE] {
             let answer = server.post(route.path, json!({})).key(key).await;
             answer.refused(422, "invalid_request");
@@ -78,6 +82,8 @@ fn the_contract_s_required_identity_is_required() {
         ("/locks/release", BodyIdentity::Agent),
         ("/work/claim", BodyIdentity::AgentAndType),
         ("/work/complete", BodyIdentity::Agent),
+        ("/memory/store", BodyIdentity::Agent),
+        ("/memory/query", BodyIdentity::Agent),
     ] {
         let (entry, _) = all().find(|(_, route)| route.path == path).unwrap();
         assert_eq!(entry.body_identity, required, "{path}");
