@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
-use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, output, serve, status, work};
+use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, memory, output, serve, status, work};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,6 +61,9 @@ pub enum Command {
     /// Submit, list, claim and end tasks
     #[command(subcommand)]
     Work(work::Work),
+    /// Remember, recall, and list what works
+    #[command(subcommand)]
+    Memory(memory::Memory),
     /// List the agents that are here
     Agents(agents::Agents),
     /// Read the record of what was done and refused, newest first
@@ -98,6 +101,7 @@ impl Command {
             Self::Unlock(unlock) => at_desk(globals, async |desk| locks::unlock(desk, unlock).await),
             Self::Locks(list) => at_desk(globals, async |desk| locks::list(desk, list).await),
             Self::Work(work) => at_desk(globals, async |desk| work::run(desk, work).await),
+            Self::Memory(memory) => at_desk(globals, async |desk| memory::run(desk, memory).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),

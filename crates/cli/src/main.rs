@@ -14,6 +14,7 @@ mod keys;
 mod locks;
 mod logs;
 mod mcp;
+mod memory;
 mod output;
 mod paths;
 mod serve;

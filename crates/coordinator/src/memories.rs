@@ -1,5 +1,7 @@
 //! Memories: what agents learnt, found again by whoever meets the same thing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use model::command::{Action, Outcome};
 use model::memories::{Effect, EventType, Remember, Source, canonical_tags};
@@ -122,14 +124,15 @@ impl Operation for RememberMemory {
         let words: Vec<&str> = summary.split_whitespace().collect();
         let same = json!([context.caller.agent_id, event_type, words.join(" ")]);
         let tags: Vec<String> = request.tags.unwrap_or_default().iter().map(|tag| kept(tag)).collect();
-        let lessons = request.lessons.unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        let lessons = request.lessons.unwrap_or_default().iter().map(|lesson| kept(lesson.trim())).collect::<Vec<_>>();
         let mut memory = Remember {
             memory_id: Uuid::now_v7(),
             event_type,
             summary,
             details: details(request.details)?.into_iter().collect(),
             outcome: request.outcome.map(Effect::from),
-            lessons: lessons.iter().map(|lesson| kept(lesson)).collect(),
+            lessons: lessons.into_iter().filter(|lesson| !lesson.is_empty() && seen.insert(lesson.clone())).collect(),
             tags: canonical_tags(&tags),
             supersedes: request.supersedes,
             used,

@@ -92,7 +92,7 @@ pub struct Remember {
     pub details: Vec<String>,
     /// See [`Memory`].
     pub outcome: Option<Effect>,
-    /// See [`Memory`].
+    /// See [`Memory`]: no two alike.
     pub lessons: Vec<String>,
     /// See [`Memory`].
     pub tags: Vec<String>,

@@ -4,6 +4,7 @@
 mod demo;
 mod locks;
 mod mcp;
+mod memory;
 mod official_client;
 mod project;
 mod serve;

@@ -12,7 +12,7 @@ async fn a_memory_is_recalled_with_every_field() {
     let (anna, bert) = (caller("anna", Some("s")), caller("bert", None));
     let memory = json!({
         "event_type": "error", "summary": "  The pool ran dry after the deploy ", "details": {"pool": 20},
-        "outcome": "negative", "lessons": ["raise it first"], "tags": ["DB", " pool ", "db"],
+        "outcome": "negative", "lessons": ["raise it first", "raise it first "], "tags": ["DB", " pool ", "db"],
     });
     let stored = call(&coordinator, &anna, "remember", memory).await.unwrap();
     assert_eq!((&stored["success"], &stored["action"]), (&json!(true), &json!("created")));
