@@ -5,6 +5,7 @@ mod ci;
 mod faults;
 mod mutants;
 mod raw;
+mod retrieval;
 mod steps;
 mod test;
 mod tools;
@@ -33,6 +34,8 @@ enum Chore {
     Raw(raw::Arguments),
     /// How fast we are, as a ratio to the bare engines in the same minute.
     Bench(bench::Arguments),
+    /// How well memories are found, and how fast among a hundred thousand.
+    Retrieval(retrieval::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::FaultsClient(arguments) => faults::run_client(arguments),
         Chore::Raw(arguments) => raw::run(arguments),
         Chore::Bench(arguments) => bench::run(arguments),
+        Chore::Retrieval(arguments) => retrieval::run(arguments),
     }
 }
 

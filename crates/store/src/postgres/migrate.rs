@@ -147,6 +147,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_missing_is_added() {
+        let database = Database::create().await;
+        PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
+        let client = psql(&database).await;
+        client
+            .batch_execute(
+                "drop table coordinator.memories, coordinator.memory_terms, coordinator.memory_postings,
+                     coordinator.notes, coordinator.skills cascade;
+                 update coordinator.schema_version set version = 1",
+            )
+            .await
+            .unwrap();
+        PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
+        let count = client.query_one("select count(*) from coordinator.memories", &[]).await.unwrap();
+        assert_eq!(count.get::<_, i64>(0), 0);
+    }
+
+    #[tokio::test]
     async fn functions_that_changed_are_applied_again() {
         let database = Database::create().await;
         PostgresStore::connect(database.dsn(), PoolSize::default()).await.unwrap();
