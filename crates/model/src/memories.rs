@@ -141,7 +141,8 @@ pub fn tag_term(tag: &str) -> String {
 
 /// Tags as they are stored and compared: lower case, trimmed, sorted, no two alike.
 pub fn canonical_tags(tags: &[String]) -> Vec<String> {
-    let mut tags: Vec<String> = tags.iter().map(|tag| tag.trim().to_lowercase()).filter(|tag| !tag.is_empty()).collect();
+    let mut tags: Vec<String> =
+        tags.iter().map(|tag| tag.trim().to_lowercase()).filter(|tag| !tag.is_empty()).collect();
     tags.sort();
     tags.dedup();
     tags

@@ -113,7 +113,8 @@ impl Question {
             let wanted = found.filters.iter().filter(|postings| terms.contains(&postings.term));
             wanted.flat_map(|postings| postings.seqs.iter().copied()).collect()
         };
-        let tagged = (!self.tags.is_empty()).then(|| with(&self.tags.iter().map(|tag| tag_term(tag)).collect::<Vec<_>>()));
+        let tagged =
+            (!self.tags.is_empty()).then(|| with(&self.tags.iter().map(|tag| tag_term(tag)).collect::<Vec<_>>()));
         let typed = self.event_type.map(|event_type| with(&[event_type.term()]));
         match (tagged, typed) {
             (Some(tagged), Some(typed)) => Some(tagged.intersection(&typed).copied().collect()),
@@ -146,7 +147,8 @@ impl Question {
 
         // What is lent travels along the whole chain, and then each relevance is known before those it bounds.
         let places: BTreeMap<Uuid, usize> = ranked.iter().enumerate().map(|(at, r)| (r.memory.memory_id, at)).collect();
-        let heirs: Vec<Option<usize>> = ranked.iter().map(|r| heir(r.memory.superseded_by, &successors, &places)).collect();
+        let heirs: Vec<Option<usize>> =
+            ranked.iter().map(|r| heir(r.memory.superseded_by, &successors, &places)).collect();
         let order = in_order(&heirs);
         for &at in &order {
             if let Some(heir) = heirs[at] {
@@ -163,7 +165,8 @@ impl Question {
         }
         ranked.sort_by(|a, b| {
             let better = b.relevance.total_cmp(&a.relevance);
-            better.then_with(|| (a.why.superseded, Reverse(a.memory.seq)).cmp(&(b.why.superseded, Reverse(b.memory.seq))))
+            better
+                .then_with(|| (a.why.superseded, Reverse(a.memory.seq)).cmp(&(b.why.superseded, Reverse(b.memory.seq))))
         });
         ranked
     }
@@ -300,7 +303,14 @@ fn heir(
 fn in_order(heirs: &[Option<usize>]) -> Vec<usize> {
     let depth = |start: usize| {
         let mut at = start;
-        (0..heirs.len()).take_while(|_| heirs[at].is_some_and(|heir| { at = heir; true })).count()
+        (0..heirs.len())
+            .take_while(|_| {
+                heirs[at].is_some_and(|heir| {
+                    at = heir;
+                    true
+                })
+            })
+            .count()
     };
     let mut order: Vec<usize> = (0..heirs.len()).collect();
     order.sort_by_key(|at| Reverse(depth(*at)));

@@ -119,7 +119,11 @@ impl Effectiveness {
         let middle = rate + z2 / (2.0 * n);
         let spread = Z * (rate * (1.0 - rate) / n + z2 / (4.0 * n * n)).sqrt();
         let scale = 1.0 + z2 / n;
-        Self { rate, low: ((middle - spread) / scale).clamp(0.0, rate), high: ((middle + spread) / scale).clamp(rate, 1.0) }
+        Self {
+            rate,
+            low: ((middle - spread) / scale).clamp(0.0, rate),
+            high: ((middle + spread) / scale).clamp(rate, 1.0),
+        }
     }
 }
 

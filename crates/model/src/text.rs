@@ -18,12 +18,12 @@ const WORD_LIMIT: usize = 80;
 
 /// What is in nearly every sentence and says nothing of what it is about. Sorted.
 const STOP_WORDS: &[&str] = &[
-    "a", "about", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could",
-    "did", "didn", "do", "does", "doesn", "doing", "don", "for", "from", "get", "got", "had", "has", "have", "how", "if",
-    "in", "into", "is", "isn", "it", "its", "just", "know", "let", "ll", "me", "my", "not", "of", "on", "or", "our",
-    "re", "should", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they",
-    "this", "to", "us", "ve", "was", "wasn", "we", "were", "what", "when", "where", "which", "while", "who", "why",
-    "will", "with", "would", "you", "your",
+    "a", "about", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can",
+    "could", "did", "didn", "do", "does", "doesn", "doing", "don", "for", "from", "get", "got", "had", "has", "have",
+    "how", "if", "in", "into", "is", "isn", "it", "its", "just", "know", "let", "ll", "me", "my", "not", "of", "on",
+    "or", "our", "re", "should", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there",
+    "these", "they", "this", "to", "us", "ve", "was", "wasn", "we", "were", "what", "when", "where", "which", "while",
+    "who", "why", "will", "with", "would", "you", "your",
 ];
 
 static STEMMER: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn identifiers_are_kept_whole_and_in_parts() {
-        for text in ["RateQuoteExpired", "rateQuoteExpired", "rate_quote_expired", "RATE_QUOTE_EXPIRED", "rate-quote-expired"] {
+        for text in
+            ["RateQuoteExpired", "rateQuoteExpired", "rate_quote_expired", "RATE_QUOTE_EXPIRED", "rate-quote-expired"]
+        {
             check(text, "ratequoteexpired rate quot expir");
         }
         check("HTTPServer", "httpserver http server");
@@ -153,7 +155,9 @@ mod tests {
 
     #[test]
     fn paths_are_kept_whole_and_in_parts() {
-        for text in ["src/zones.rs", "(src/zones.rs:12:5)", "`src\\zones.rs`,", "\"src/zones.rs:12\":", "./src/zones.rs"] {
+        for text in
+            ["src/zones.rs", "(src/zones.rs:12:5)", "`src\\zones.rs`,", "\"src/zones.rs:12\":", "./src/zones.rs"]
+        {
             check(text, "src/zones.rs src zones.rs zone rs");
         }
         check("db:5432", "db:5432 db 5432");

@@ -123,7 +123,8 @@ async fn notes_last_for_a_session() {
     let (now, later) = (caller("anna", Some("s1")), caller("anna", Some("s2")));
     let note = |key: &str, value: Value| json!({"key": key, "value": value});
     call(&coordinator, &now, "update_working_memory", note("plan", json!({"step": 1}))).await.unwrap();
-    let answer = call(&coordinator, &now, "update_working_memory", note("long", json!("x".repeat(9000)))).await.unwrap();
+    let answer =
+        call(&coordinator, &now, "update_working_memory", note("long", json!("x".repeat(9000)))).await.unwrap();
     assert_eq!(answer, json!({"success": true, "key": "long", "entries": 2}));
 
     let all = call(&coordinator, &now, "get_working_memory", json!({})).await.unwrap();

@@ -41,12 +41,7 @@ pub trait MemoryRows {
     fn put_skill(&mut self, skill: &Skill) -> Result<()>;
 }
 
-pub fn remember(
-    rows: &mut impl Rows,
-    now: Timestamp,
-    command: &Command,
-    request: &Remember,
-) -> Result<Outcome> {
+pub fn remember(rows: &mut impl Rows, now: Timestamp, command: &Command, request: &Remember) -> Result<Outcome> {
     let caller = &command.caller;
     let source = Source { id: command.id, session_id: caller.session_id.clone(), at: now };
     let twin = rows.memory_like(&request.fingerprint)?;
@@ -95,12 +90,7 @@ fn missing(rows: &mut impl MemoryRows, request: &Remember, twin: Option<&Memory>
 }
 
 /// Writes or forgets one of the caller's notes. Where there is no room, the oldest that is not pinned goes.
-pub fn note(
-    rows: &mut impl Rows,
-    now: Timestamp,
-    caller: &Caller,
-    request: &UpdateWorkingMemory,
-) -> Result<Outcome> {
+pub fn note(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &UpdateWorkingMemory) -> Result<Outcome> {
     let owner = NotesOwner { agent_id: caller.agent_id.clone(), session_id: caller.session_id.clone() };
     let mut notes = rows.notes(&owner)?;
     let earlier = notes.iter().position(|note| note.key == request.key).map(|at| notes.remove(at));

@@ -10,6 +10,7 @@ mod sessions;
 mod work;
 
 use jiff::Timestamp;
+pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
 use model::audit::AuditEntry;
 use model::command::{Action, Command, Freed, Outcome, Refusal};
@@ -18,7 +19,6 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::sessions::Session;
 use model::work::Task;
-pub use memories::MemoryRows;
 use serde_json::Value;
 use uuid::Uuid;
 

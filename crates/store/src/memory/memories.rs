@@ -39,19 +39,21 @@ impl Memories {
     }
 
     fn postings(&self, terms: &[String], limit: u32) -> Vec<Postings> {
-        let mut all: Vec<(u32, &String, Vec<(i64, u32)>)> = terms
+        let mut all: Vec<Postings> = terms
             .iter()
-            .map(|term| (term, self.occurrences(term)))
-            .filter(|(_, occurrences)| !occurrences.is_empty())
-            .map(|(term, occurrences)| (occurrences.len() as u32, term, occurrences))
+            .map(|term| {
+                let (seqs, weights): (Vec<i64>, Vec<u32>) = self.occurrences(term).into_iter().rev().unzip();
+                Postings { term: term.clone(), memories: seqs.len() as u32, seqs, weights }
+            })
+            .filter(|postings| postings.memories > 0)
             .collect();
-        all.sort();
-        let shares = shares(limit, all.iter().map(|(memories, ..)| *memories)).collect::<Vec<_>>();
-        let each = all.into_iter().zip(shares).map(|((memories, term, occurrences), share)| {
-            let (seqs, weights) = occurrences.into_iter().rev().take(share as usize).unzip();
-            Postings { term: term.clone(), memories, seqs, weights }
-        });
-        each.collect()
+        all.sort_by(|a, b| (a.memories, &a.term).cmp(&(b.memories, &b.term)));
+        let shares: Vec<u32> = shares(limit, all.iter().map(|postings| postings.memories)).collect();
+        for (postings, share) in all.iter_mut().zip(shares) {
+            postings.seqs.truncate(share as usize);
+            postings.weights.truncate(share as usize);
+        }
+        all
     }
 
     fn occurrences(&self, term: &str) -> Vec<(i64, u32)> {

@@ -183,8 +183,9 @@ pub fn notes(
 }
 
 pub fn skills(connection: &Connection, project: &Project) -> rusqlite::Result<Vec<Skill>> {
-    let sql =
-        format!("select {SKILL} from skills where project = :project order by last_used_at desc, skill_name limit 1000");
+    let sql = format!(
+        "select {SKILL} from skills where project = :project order by last_used_at desc, skill_name limit 1000"
+    );
     all(connection, &sql, named_params! { ":project": project.as_str() }, skill)
 }
 

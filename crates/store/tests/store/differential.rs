@@ -353,7 +353,13 @@ fn what() -> impl Strategy<Value = What> {
         .prop_map(|(key, value, pinned)| What::Note { key, value, pinned });
     let skill_use =
         (one(TEXTS), one(TYPES), any::<bool>(), option::of(one(TEXTS)), option::of(vec(select(TEXTS), 0..3))).prop_map(
-            |(name, task_type, success, description, steps)| What::SkillUse { name, task_type, success, description, steps },
+            |(name, task_type, success, description, steps)| What::SkillUse {
+                name,
+                task_type,
+                success,
+                description,
+                steps,
+            },
         );
     prop_oneof![
         6 => remember,

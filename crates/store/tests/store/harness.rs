@@ -295,7 +295,17 @@ macro_rules! acts {
     )* };
 }
 acts!(
-    Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup, Remember, UpdateWorkingMemory, RecordSkillUse
+    Acquire,
+    Release,
+    Submit,
+    Claim,
+    Complete,
+    Cancel,
+    Register,
+    Cleanup,
+    Remember,
+    UpdateWorkingMemory,
+    RecordSkillUse
 );
 
 impl Act for Action {

@@ -16,7 +16,7 @@ declare
     labels     text[] := array(select jsonb_array_elements_text(p_request -> 'tags'));
     twin       coordinator.memories;
     memory     coordinator.memories;
-    unknown    uuid;
+    used       uuid;
 begin
     select m.* into twin
     from coordinator.memories as m
@@ -29,17 +29,14 @@ begin
         twin := null;
     end if;
 
-    select u.memory_id into unknown
-    from unnest(helpful) with ordinality as u (memory_id, place)
-    where not exists (
-        select from coordinator.memories as m where m.project = p_turn.project and m.memory_id = u.memory_id
-    )
-    order by u.place
-    limit 1;
-    if found then
-        outcome := jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', unknown);
-        return;
-    end if;
+    foreach used in array helpful loop
+        if not exists (
+            select from coordinator.memories as m where m.project = p_turn.project and m.memory_id = used
+        ) then
+            outcome := jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', used);
+            return;
+        end if;
+    end loop;
     if older is not null then
         select m.* into memory
         from coordinator.memories as m
@@ -83,9 +80,11 @@ begin
         returning m.* into memory;
     end if;
 
-    update coordinator.memories as m
-    set uses = m.uses + 1
-    where m.project = p_turn.project and m.memory_id = any (helpful);
+    foreach used in array helpful loop
+        update coordinator.memories as m
+        set uses = m.uses + 1
+        where m.project = p_turn.project and m.memory_id = used;
+    end loop;
     update coordinator.memories as m
     set superseded_by = memory.memory_id
     where m.project = p_turn.project and m.memory_id = older;
@@ -116,9 +115,7 @@ begin
     insert into coordinator.memory_terms (project, term, memories)
     select p_project, given.term, 0
     from jsonb_object_keys(p_terms) as given (term)
-    where not exists (
-        select from coordinator.memory_terms as t where t.project = p_project and t.term = given.term
-    );
+    on conflict (project, term) do nothing;
 
     with word as materialized (
         select known.id, given.weight::integer, (

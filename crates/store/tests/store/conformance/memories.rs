@@ -90,11 +90,13 @@ async fn a_memory_is_kept_with_all_its_fields(world: &World) {
     let length = what.terms.values().sum();
     let expected = Memory {
         length,
-        ..Memory::new(1, command.caller.agent_id.clone(), "claude_code_cli".into(), &what, model::memories::Source {
-            id: command.id,
-            session_id: command.caller.session_id.clone(),
-            at: world.now(),
-        })
+        ..Memory::new(
+            1,
+            command.caller.agent_id.clone(),
+            "claude_code_cli".into(),
+            &what,
+            model::memories::Source { id: command.id, session_id: command.caller.session_id.clone(), at: world.now() },
+        )
     };
     assert_eq!(kept, [expected]);
     assert!(length > 20);
@@ -228,7 +230,10 @@ async fn a_search_tells_where_words_occur(world: &World) {
     let (count, words, filters) =
         search(world, &["zone", "nothing", "pool", "db"], &["#db", "!discovery", "#nothing", EVERY]).await;
     assert_eq!(count, 3);
-    assert_eq!(words, [postings("db", &[2], &[2]), postings("pool", &[3, 1], &[3, 3]), postings("zone", &[3, 2], &[7, 3])]);
+    assert_eq!(
+        words,
+        [postings("db", &[2], &[2]), postings("pool", &[3, 1], &[3, 3]), postings("zone", &[3, 2], &[7, 3])]
+    );
     let expected =
         [postings("#db", &[2], &[0]), postings("!discovery", &[3, 1], &[0, 0]), postings("*", &[3, 2, 1], &[0, 0, 0])];
     assert_eq!(filters, expected);
@@ -236,7 +241,8 @@ async fn a_search_tells_where_words_occur(world: &World) {
 
 async fn a_merge_makes_it_found_by_more(world: &World) {
     let id = remember(world, memory("pool")).await;
-    let more = found_by_its_words(Remember { details: vec!["zone pool".into()], tags: tags(&["db"]), ..memory("pool") });
+    let more =
+        found_by_its_words(Remember { details: vec!["zone pool".into()], tags: tags(&["db"]), ..memory("pool") });
     assert_eq!(merged(world, more).await, id);
     let (count, words, filters) = search(world, &["zone", "pool", "db"], &["#db"]).await;
     assert_eq!((count, filters), (1, vec![postings("#db", &[1], &[0])]));

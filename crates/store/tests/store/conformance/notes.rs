@@ -44,7 +44,7 @@ async fn a_note_is_kept_to_the_letter(world: &World) {
     assert_eq!(outcome, Outcome::Noted { notes: 1, dropped: vec![] });
     let value = JsonText::from_trusted(value.into());
     let expected = Note { key: "plan \"x\"".into(), value, pinned: false, seq: 1, updated_at: world.now() };
-    assert_eq!(notes(world, &ann).await, [expected.clone()]);
+    assert_eq!(notes(world, &ann).await, std::slice::from_ref(&expected));
     let only = async |key| world.store.notes(&world.project, &owner(&ann), Some(key)).await.unwrap();
     assert_eq!(only("plan \"x\"").await, [expected]);
     assert_eq!(only("plan").await, []);

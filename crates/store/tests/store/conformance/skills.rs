@@ -13,13 +13,7 @@ cases!(
 );
 
 fn used(name: &str, task_type: &str, success: bool) -> RecordSkillUse {
-    RecordSkillUse {
-        skill_name: name.into(),
-        task_type: task_type.into(),
-        success,
-        description: None,
-        steps: None,
-    }
+    RecordSkillUse { skill_name: name.into(), task_type: task_type.into(), success, description: None, steps: None }
 }
 
 async fn skills(world: &World) -> Vec<Skill> {

@@ -11,7 +11,9 @@ pub struct FullText(Connection);
 impl FullText {
     pub fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("create virtual table plain using fts5 (id unindexed, said, tokenize = 'porter')").unwrap();
+        connection
+            .execute_batch("create virtual table plain using fts5 (id unindexed, said, tokenize = 'porter')")
+            .unwrap();
         for item in set::memories() {
             let Item { id, summary, details, lessons, tags, .. } = item;
             let said = [vec![summary], details.into_iter().collect(), lessons, tags].concat().join("\n");

@@ -32,7 +32,9 @@ impl Dice {
 /// The set's memories among so many others, oldest first.
 fn crowd() -> Vec<Item> {
     let mut items = set::memories();
-    let said = |item: &Item| [vec![item.summary.clone()], item.details.iter().cloned().collect(), item.lessons.clone()].concat();
+    let said = |item: &Item| {
+        [vec![item.summary.clone()], item.details.iter().cloned().collect(), item.lessons.clone()].concat()
+    };
     let vocabulary: Vec<String> = items
         .iter()
         .flat_map(|item| said(item).concat().split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -69,9 +71,8 @@ pub async fn measure() {
     let path = directory.path().join("db");
     let time = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
     let shown = time.clone();
-    let clock = Clock::new(move || {
-        jiff::Timestamp::from_microsecond(shown.load(std::sync::atomic::Ordering::SeqCst)).unwrap()
-    });
+    let clock =
+        Clock::new(move || jiff::Timestamp::from_microsecond(shown.load(std::sync::atomic::Ordering::SeqCst)).unwrap());
     let set_clock = |to: jiff::Timestamp| time.store(to.as_microsecond(), std::sync::atomic::Ordering::SeqCst);
     let store = SqliteStore::open(&path, clock).unwrap();
     let house = project("house");
