@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
-use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, memory, output, serve, status, work};
+use crate::{agents, audit, call, demo, doctor, keys, locks, mcp, memory, output, serve, status, watch, work};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -68,6 +68,8 @@ pub enum Command {
     Agents(agents::Agents),
     /// Read the record of what was done and refused, newest first
     Audit(audit::Audit),
+    /// Print what happens, as it happens
+    Watch(watch::Watch),
     /// Serve one agent over standard input and output (MCP); agents start this themselves
     Mcp,
     /// Serve agents over HTTP
@@ -104,6 +106,7 @@ impl Command {
             Self::Memory(memory) => at_desk(globals, async |desk| memory::run(desk, memory).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
+            Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp => mcp::run(globals),

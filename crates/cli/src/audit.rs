@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
-use crate::fields::{items, some, text, when};
+use crate::fields::{instant, items, some, text, when};
 use crate::output::{self, Stream, Table};
 use crate::time;
 
@@ -72,6 +72,14 @@ pub fn table(entries: &[Value]) -> Table {
         table.row([when(entry, "created_at"), word("agent_id"), word("operation"), outcome, asked]);
     }
     table
+}
+
+/// A row of the trail as a line: at what time of the day (UTC), who, what, what came of it, and what was asked.
+pub fn in_a_line(entry: &Value) -> String {
+    let at = instant(entry, "created_at").map(|at| at.strftime("%H:%M:%SZ").to_string()).unwrap_or_default();
+    let (agent, operation) = (text(entry, "agent_id"), text(entry, "operation"));
+    let outcome = some(entry, "error_message").unwrap_or("done");
+    output::printable(&format!("{at} {agent} {operation} {outcome} {}", in_short(&entry["parameters"])))
 }
 
 /// What was asked, as `field=value`, each cut to what can be taken in at a glance.

@@ -20,6 +20,7 @@ mod paths;
 mod serve;
 mod status;
 mod time;
+mod watch;
 mod work;
 
 use std::process::ExitCode;

@@ -16,9 +16,6 @@ use crate::desk::open;
 use crate::exit::{Exit, Trouble};
 use crate::{logs, output};
 
-/// Requests wait for the database far more than for a processor.
-const THREADS: usize = 2;
-
 /// Where to listen.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
@@ -35,7 +32,9 @@ pub fn run(globals: &Globals, serve: Serve) -> anyhow::Result<Exit> {
     logs::start();
     let flags = [("API_HOST", serve.host), ("API_PORT", serve.port.map(|port| port.to_string()))];
     let settings = globals.settings_with(&flags)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    // One thread: a request waits for the database far more than it computes, and the way to another thread and back takes
+    // as long as a commit.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let (host, port) = (settings.api_host.clone(), settings.api_port);
         let coordinator = Arc::new(open(settings).await?);

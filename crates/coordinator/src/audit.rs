@@ -45,18 +45,30 @@ pub struct AuditAnswer {
 pub struct EntryView {
     id: Uuid,
     /// Position in the trail, without gaps.
-    seq: i64,
-    agent_id: String,
+    pub(crate) seq: i64,
+    pub(crate) agent_id: String,
     agent_type: String,
     session_id: Option<String>,
-    operation: String,
+    pub(crate) operation: String,
     parameters: Value,
     result: Value,
     duration_ms: i64,
-    success: bool,
+    pub(crate) success: bool,
     error_message: Option<String>,
     #[schemars(with = "String")]
     created_at: Timestamp,
+}
+
+impl EntryView {
+    /// Its position in the trail, which is also its id as an event.
+    pub fn position(&self) -> i64 {
+        self.seq
+    }
+
+    /// The operation that it tells of.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
 }
 
 impl From<AuditEntry> for EntryView {

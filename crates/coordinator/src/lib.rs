@@ -2,12 +2,14 @@
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
 //! - [`locks`], [`work`], [`sessions`], [`memories`], [`working_memory`], [`skills`], [`audit`], [`keys`]: the operations
+//! - [`events`]: the audit trail, followed as it grows
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
 //! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
 //! - [`settings`], [`repository`]: how it is set up, and where
 
 pub mod agent;
 pub mod audit;
+pub mod events;
 pub mod failure;
 pub mod identity;
 pub mod keys;
@@ -47,13 +49,22 @@ pub struct Coordinator {
     settings: Settings,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
+    /// Rung when anything was done in this process.
+    changed: Notify,
 }
 
 impl Coordinator {
     /// On this store.
     pub fn new(store: Arc<dyn Store>, settings: Settings) -> Self {
         let keys = KeyRing::new(&settings);
-        Self { commits: GroupCommit::new(store.clone()), store, keys, settings, released: Notify::new() }
+        Self {
+            commits: GroupCommit::new(store.clone()),
+            store,
+            keys,
+            settings,
+            released: Notify::new(),
+            changed: Notify::new(),
+        }
     }
 
     /// Connects to the database that the settings name, and brings it up to date.
@@ -88,6 +99,7 @@ impl Coordinator {
         for project in self.store.due_projects().await? {
             self.store.apply(&project, &[]).await?;
             self.released.notify_waiters();
+            self.changed.notify_waiters();
         }
         Ok(())
     }

@@ -135,7 +135,11 @@ impl Context<'_> {
             duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
             action,
         };
-        Ok(self.coordinator.commits.apply(self.project, command).await?)
+        let outcome = self.coordinator.commits.apply(self.project, command).await?;
+        if outcome.is_answer() {
+            self.coordinator.changed.notify_waiters();
+        }
+        Ok(outcome)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The work queue: who does what.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use model::JsonText;
 use model::command::{Action, Cancel, Claim, Complete, Outcome, Refusal, Submit};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::events::Looks;
 use crate::failure::{Failure, in_words};
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
@@ -129,6 +132,9 @@ pub struct ClaimRequest {
     /// Default any
     #[schemars(length(max = 100))]
     task_types: Option<Vec<String>>,
+    /// If there is none, wait up to this long
+    #[schemars(range(min = 0, max = 300))]
+    wait_seconds: Option<u32>,
 }
 
 /// The task, or none.
@@ -178,13 +184,22 @@ impl Operation for GetWork {
 
     async fn run(context: &Context<'_>, request: ClaimRequest) -> Result<ClaimAnswer, Failure> {
         let lease_seconds = context.coordinator.settings().task_lease_seconds;
-        match context.apply(Action::Claim(Claim { task_types: request.task_types, lease_seconds })).await? {
-            Outcome::Claimed { task } => {
-                Ok(ClaimAnswer { success: true, reason: None, task: Some(Assignment::from(*task)) })
+        let wait = Duration::from_secs(request.wait_seconds.unwrap_or(0).into());
+        let mut looks = Looks::within(context.coordinator, wait);
+        loop {
+            let is_last = looks.are_over();
+            let claim = Claim { task_types: request.task_types.clone(), lease_seconds, waits: !is_last };
+            match context.apply(Action::Claim(claim)).await? {
+                Outcome::Claimed { task } => {
+                    return Ok(ClaimAnswer { success: true, reason: None, task: Some(Assignment::from(*task)) });
+                }
+                Outcome::NoTaskYet => looks.pause().await,
+                Outcome::NoTask => {
+                    return Ok(ClaimAnswer { reason: Some("no_tasks_available"), ..ClaimAnswer::default() });
+                }
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+                other => return Err(Failure::unexpected(&other)),
             }
-            Outcome::NoTask => Ok(ClaimAnswer { reason: Some("no_tasks_available"), ..ClaimAnswer::default() }),
-            Outcome::Refused(refusal) => Err(refusal.into()),
-            other => Err(Failure::unexpected(&other)),
         }
     }
 }
@@ -338,6 +353,9 @@ pub struct GetTask;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TaskRequest {
     task_id: Uuid,
+    /// Wait up to this long for its end
+    #[schemars(range(min = 0, max = 300))]
+    wait_seconds: Option<u32>,
 }
 
 /// The task, if there is one.
@@ -433,7 +451,16 @@ impl Operation for GetTask {
     const ROUTES: &'static [Route] = &[Route::get("/api/v1/tasks/{task_id}"), Route::post("/work/get")];
 
     async fn run(context: &Context<'_>, request: TaskRequest) -> Result<TaskAnswer, Failure> {
-        let task = context.coordinator.store().task(context.project, request.task_id).await?;
+        let wait = Duration::from_secs(request.wait_seconds.unwrap_or(0).into());
+        let mut looks = Looks::within(context.coordinator, wait);
+        let task = loop {
+            let is_last = looks.are_over();
+            let task = context.coordinator.store().task(context.project, request.task_id).await?;
+            if is_last || task.as_ref().is_none_or(|task| task.status.is_final()) {
+                break task;
+            }
+            looks.pause().await;
+        };
         Ok(TaskAnswer {
             success: task.is_some(),
             reason: task.is_none().then_some("task_not_found"),

@@ -3,6 +3,7 @@
 //! It translates and decides nothing: who calls and what may be done is settled in the coordinator.
 
 mod arguments;
+mod events;
 mod guard;
 mod openapi;
 mod reply;
@@ -10,7 +11,6 @@ mod reply;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, RawPathParams, Request, State};
@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get, on};
 use axum::serve::ListenerExt;
+use axum::{Extension, Router};
 use coordinator::failure::Failure;
 use coordinator::identity::Principal;
 use coordinator::operation::{Access, Entry, Method, Route};
@@ -56,6 +57,7 @@ pub async fn serve(
         stop.await;
         let _ = stopping.send(true);
     };
+    let router = router.layer(Extension::<events::Stopping>(stopped.clone()));
     let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
     let patience = async move {
         if stopped.wait_for(|stopped| *stopped).await.is_ok() {
@@ -81,6 +83,7 @@ pub fn router(coordinator: Arc<Coordinator>, local: bool) -> Router {
         }
     }
     router
+        .route(events::PATH, get(events::stream_events))
         .fallback(async || problem(StatusCode::NOT_FOUND, "not_found", "there is nothing here: see /openapi.json"))
         .method_not_allowed_fallback(async || {
             problem(
@@ -114,7 +117,8 @@ async fn operate(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let principal = principal(&coordinator, entry, &head.headers).await?;
+    let is_public = entry.access == Access::PublicRead && !coordinator.settings().key_for_reads;
+    let principal = principal(&coordinator, is_public, &head.headers).await?;
     let project = project(&coordinator, &principal, &head.headers)?;
     let path = path.map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", &e.body_text()))?;
     let arguments = match route.method {
@@ -127,9 +131,8 @@ async fn operate(
     Ok((status, Json(answer)).into_response())
 }
 
-/// Whoever holds the key that the request shows.
-async fn principal(coordinator: &Coordinator, entry: &Entry, headers: &HeaderMap) -> Result<Principal, Problem> {
-    let is_public = entry.access == Access::PublicRead && !coordinator.settings().key_for_reads;
+/// Whoever holds the key that the request shows; nobody in particular, where none is needed.
+async fn principal(coordinator: &Coordinator, is_public: bool, headers: &HeaderMap) -> Result<Principal, Problem> {
     let unauthorized = |message: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
     let Some(key) = presented_key(headers) else {
         if is_public {

@@ -20,6 +20,7 @@ pub fn document() -> Value {
         }
     }
     paths.insert("/health".into(), json!({"get": health()}));
+    paths.insert(crate::events::PATH.into(), json!({"get": crate::events::openapi()}));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -64,13 +65,15 @@ pub fn document() -> Value {
     })
 }
 
+/// A response that tells what went wrong.
+pub fn problem(description: &str) -> Value {
+    json!({
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    })
+}
+
 fn operation(entry: &Entry, route: Route, id: &str) -> Value {
-    let problem = |description: &str| {
-        json!({
-            "description": description,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        })
-    };
     let mut parameters = vec![json!({"$ref": "#/components/parameters/project"})];
     let mut operation = json!({
         "operationId": id,

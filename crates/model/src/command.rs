@@ -148,6 +148,8 @@ pub struct Claim {
     pub task_types: Option<Vec<String>>,
     /// Seconds until the claim lapses without a heartbeat.
     pub lease_seconds: u32,
+    /// The caller will ask again if there is none: an empty queue is [`Outcome::NoTaskYet`].
+    pub waits: bool,
 }
 
 /// End a claimed task.
@@ -207,7 +209,7 @@ pub enum Outcome {
     },
     /// Some key is taken; nothing was locked.
     Blocked(Blocked),
-    /// Queued; ask again with the same ticket. The only outcome that is no answer yet, and leaves no audit row.
+    /// Queued; ask again with the same ticket. No answer yet: it leaves no audit row.
     Waiting(Blocked),
     /// The caller's locks among the keys are gone.
     Released {
@@ -230,6 +232,8 @@ pub enum Outcome {
     },
     /// Nothing to claim.
     NoTask,
+    /// Nothing to claim by now; ask again. No answer yet: it leaves no audit row.
+    NoTaskYet,
     /// The task has ended, or waits for its next attempt.
     Ended {
         /// Which.
@@ -296,10 +300,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Is it what the caller is told, and the trail? Else the caller waits and asks again.
+    pub fn is_answer(&self) -> bool {
+        !matches!(self, Self::Waiting(_) | Self::NoTaskYet)
+    }
+
     /// Did the caller get what it asked for?
     pub fn is_success(&self) -> bool {
         match self {
-            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::Refused(_) => false,
+            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::NoTaskYet | Self::Refused(_) => false,
             Self::Released { missing, .. } => missing.is_empty(),
             _ => true,
         }
@@ -309,7 +318,7 @@ impl Outcome {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Blocked(blocked) | Self::Waiting(blocked) => Some(blocked.reason.code()),
-            Self::NoTask => Some("no_tasks_available"),
+            Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
             Self::Refused(refusal) => Some(refusal.code()),
             _ => None,

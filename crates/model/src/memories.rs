@@ -164,7 +164,7 @@ pub struct Source {
 pub struct Memory {
     /// Its id.
     pub memory_id: Uuid,
-    /// Order of storing.
+    /// Its number: the position in the trail of the command that stored it.
     pub seq: i64,
     /// Who stored it.
     pub agent_id: AgentId,

@@ -35,7 +35,7 @@ pub struct Session {
     pub current_task: Option<String>,
     /// When it first registered.
     pub started_at: Timestamp,
-    /// The last sign of life.
+    /// The last sign of life that was written down: see [`is_worth_renewing`](Self::is_worth_renewing).
     pub last_heartbeat: Timestamp,
     /// Seconds of silence after which it is disconnected.
     pub ttl_seconds: u32,
@@ -50,6 +50,12 @@ impl Session {
     pub fn heard_of(&mut self, now: Timestamp) {
         self.last_heartbeat = now;
         self.expires_at = now + i64::from(self.ttl_seconds).seconds();
+    }
+
+    /// Has so much of the lease gone, a hundredth, that a sign of life is worth a write? What is heard of earlier changes
+    /// nothing that anybody would notice, and most operations follow others closely.
+    pub fn is_worth_renewing(&self, now: Timestamp) -> bool {
+        now >= self.last_heartbeat + (i64::from(self.ttl_seconds) * 10).milliseconds()
     }
 
     /// How it is shown at `now`.

@@ -48,7 +48,7 @@ pub struct Note {
     pub value: JsonText,
     /// It stays whole whatever its age.
     pub pinned: bool,
-    /// Order of writing: larger was written later.
+    /// The position in the trail of the command that wrote it last.
     pub seq: i64,
     /// When it was last written.
     pub updated_at: Timestamp,

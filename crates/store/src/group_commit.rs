@@ -62,6 +62,13 @@ fn overloaded() -> StoreError {
 async fn commit(store: Arc<dyn Store>, project: Project, mut calls: mpsc::Receiver<Call>) {
     let mut batch = Vec::new();
     while calls.recv_many(&mut batch, BATCH_LIMIT).await > 0 {
+        // Whoever is about to send runs first: those who arrived together share a commit, and one alone loses nothing.
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH_LIMIT
+            && let Ok(call) = calls.try_recv()
+        {
+            batch.push(call);
+        }
         let (commands, answers): (Vec<Command>, Vec<_>) = batch.drain(..).map(|c| (c.command, c.answer)).unzip();
         let results = match store.apply(&project, &commands).await {
             Ok(outcomes) if outcomes.len() == commands.len() => outcomes.into_iter().map(Ok).collect(),

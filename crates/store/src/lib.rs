@@ -63,6 +63,9 @@ pub trait Store: Send + Sync + 'static {
     /// A page of the audit trail, newest first.
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
 
+    /// The rows of the audit trail behind a position, oldest first, at most `limit`.
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
     /// Where the words and filters occur: what the index knows of them.
     async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found, StoreError>;
 

@@ -58,17 +58,21 @@ pub const BUGS: &[Bug] = &[
         }],
     },
     Bug {
-        name: "tokens begin anew with each transaction",
+        name: "every grant has the same token",
         tests: EMBEDDED,
-        edits: &[Edit { file: SQLITE, from: "if Some(after) != before && !(", to: "if before.is_none() && !(" }],
+        edits: &[Edit {
+            file: LOCKS,
+            from: "let token = next_position(rows);",
+            to: "let token = next_position(rows).min(1);",
+        }],
     },
     Bug {
         name: "expiry is judged by the client's clock",
         tests: EMBEDDED,
         edits: &[Edit {
             file: SQLITE,
-            from: "let now = clock.now(); let before",
-            to: "let now = Timestamp::now(); let before",
+            from: "let now = clock.now(); let position",
+            to: "let now = Timestamp::now(); let position",
         }],
     },
     Bug {
@@ -275,13 +279,13 @@ pub const BUGS: &[Bug] = &[
             Edit { file: SQLITE, from: "connection: &transaction, project", to: "connection: transaction, project" },
             Edit {
                 file: SQLITE,
-                from: "rows::load_counters(&transaction, project)",
-                to: "rows::load_counters(transaction, project)",
+                from: "rows::last_position(&transaction, project)",
+                to: "rows::last_position(transaction, project)",
             },
             Edit {
                 file: SQLITE,
-                from: "rows::save_counters(&transaction, project, after)",
-                to: "rows::save_counters(transaction, project, after)",
+                from: "rows::add_project(&transaction, project)",
+                to: "rows::add_project(transaction, project)",
             },
             Edit { file: SQLITE, from: "transaction.commit().map_err(failure)?;", to: "" },
         ],

@@ -1,25 +1,28 @@
-//! SQLite's floor: one connection, one commit for each step, `synchronous=FULL`.
+//! SQLite's floor: one connection, one commit for each step, `synchronous=FULL`; the rows that we write, and none of the
+//! rules, checks and answers that come with them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Connection, params};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::Work;
 
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    CREATE TABLE lock (project TEXT, key TEXT, holder TEXT, token INTEGER, expires_at INTEGER,
-        PRIMARY KEY (project, key)) WITHOUT ROWID;
-    CREATE TABLE task (id INTEGER PRIMARY KEY, project TEXT, status TEXT, priority INTEGER, description TEXT,
-        holder TEXT);
-    CREATE INDEX task_by_status ON task (project, status, priority);
-    CREATE TABLE audit (id INTEGER PRIMARY KEY, project TEXT, at INTEGER, agent TEXT, operation TEXT, detail TEXT);
-";
+/// The product's tables, with their indexes and the triggers that keep the trail append-only: the floor writes the same
+/// rows to them, and nothing else.
+const SCHEMA: &[&str] = &[
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+    include_str!("../../../crates/store/migrations/sqlite/0001_foundation.sql"),
+    include_str!("../../../crates/store/migrations/sqlite/0002_positions.sql"),
+];
 
-/// A database of its own, with nothing of ours in it.
+/// 2026-01-01 in microseconds: the floor reads no clock.
+const NOW: i64 = 1_767_225_600_000_000;
+const MINUTE: i64 = 60_000_000;
+
+/// A database of its own, with nothing of ours at work on it.
 pub struct Floor {
     connection: Connection,
     /// Numbers the work, so that no two pieces of it are alike.
@@ -33,7 +36,7 @@ impl Floor {
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir_in(directory)?;
         let connection = Connection::open(directory.path().join("floor.sqlite"))?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(&SCHEMA.concat())?;
         Ok(Self { connection, done: 0, _directory: directory })
     }
 
@@ -70,35 +73,65 @@ impl Floor {
 }
 
 fn acquire(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let key = key(n);
-    commit(connection, "acquire_lock", &key, || {
-        let sql = "INSERT INTO lock VALUES ('default', ?1, 'agent-1', ?2, 1800000000)";
-        prepared(connection, sql)?.execute(params![key, n])
+    let path = path(n);
+    let key = key(&path);
+    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","file_path":"{path}"}}"#);
+    let result = format!(
+        r#"{{"grants":[{{"expires_at":"2026-01-01T00:30:00.000000Z","fencing_token":{n},"key":{key},"refreshed":false}}],"kind":"acquired"}}"#
+    );
+    commit(connection, "acquire_lock", &asked, &result, |position| {
+        let sql = "INSERT INTO locks (project, space, pattern, wild, agent_id, key, agent_type, mode, fencing_token,
+                locked_at, expires_at)
+            VALUES ('default', 'path', ?1, 0, 'agent-1', ?1, 'bench', 'exclusive', ?2, ?3, ?4)";
+        prepared(connection, sql)?.execute(params![path, position, NOW + n, NOW + n + 30 * MINUTE])
     })
 }
 
 fn release(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let key = key(n);
-    commit(connection, "release_lock", &key, || {
-        prepared(connection, "DELETE FROM lock WHERE project = 'default' AND key = ?1")?.execute([&key])
+    let path = path(n);
+    let key = key(&path);
+    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","file_path":"{path}"}}"#);
+    let result = format!(r#"{{"kind":"released","missing":[],"released":[{key}]}}"#);
+    commit(connection, "release_lock", &asked, &result, |_| {
+        let sql = "DELETE FROM locks WHERE project = 'default' AND space = 'path' AND pattern = ?1 AND key = ?1
+            AND agent_id = 'agent-1'";
+        prepared(connection, sql)?.execute([&path])
     })
 }
 
-fn key(n: i64) -> String {
+fn path(n: i64) -> String {
     format!("src/module_{}/file_{n}.rs", n % 100)
 }
 
+fn key(path: &str) -> String {
+    format!(r#"{{"pattern":"{path}","space":"path","text":"{path}","wild":false}}"#)
+}
+
 fn task_cycle(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let description = format!("Refactor module {n}");
-    commit(connection, "submit_work", &description, || {
-        let sql = "INSERT INTO task VALUES (?1, 'default', 'pending', 5, ?2, NULL)";
-        prepared(connection, sql)?.execute(params![n, description])
+    let task = Uuid::from_u128(n as u128);
+    let asked = r#"{"description":"Refactor a module","task_type":"refactor"}"#;
+    let result = format!(r#"{{"kind":"submitted","repeated":false,"task_id":"{task}"}}"#);
+    commit(connection, "submit_work", asked, &result, |position| {
+        let sql = "INSERT INTO tasks (project, task_id, seq, task_type, description, priority, status, depends_on,
+                open_dependencies, max_attempts, attempt, fingerprint, created_by, lease_seconds, created_at)
+            VALUES ('default', ?1, ?2, 'refactor', 'Refactor a module', 5, 'pending', '[]', 0, 3, 0, ?3, 'agent-1', 0, ?4)";
+        prepared(connection, sql)?.execute(params![task.as_bytes(), position, "0".repeat(64), NOW + n])
     })?;
-    commit(connection, "get_work", &description, || {
-        prepared(connection, "UPDATE task SET status = 'claimed', holder = 'agent-1' WHERE id = ?1")?.execute([n])
+    let asked = r#"{"agent_id":"agent-1","agent_type":"bench"}"#;
+    let result = format!(r#"{{"attempt":1,"fencing_token":{n},"kind":"claimed","task_id":"{task}"}}"#);
+    commit(connection, "get_work", asked, &result, |position| {
+        let sql = "UPDATE tasks SET status = 'claimed', attempt = 1, claimed_by = 'agent-1', fencing_token = ?2,
+                lease_seconds = 900, lease_expires_at = ?3, claimed_at = ?4
+            WHERE project = 'default' AND task_id = ?1";
+        prepared(connection, sql)?.execute(params![task.as_bytes(), position, NOW + n + 15 * MINUTE, NOW + n])
     })?;
-    commit(connection, "complete_work", &description, || {
-        prepared(connection, "UPDATE task SET status = 'completed' WHERE id = ?1")?.execute([n])
+    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","success":true,"task_id":"{task}"}}"#);
+    let result =
+        format!(r#"{{"failed_dependents":[],"kind":"ended","retry_at":null,"status":"completed","task_id":"{task}"}}"#);
+    commit(connection, "complete_work", &asked, &result, |_| {
+        let sql = "UPDATE tasks SET status = 'completed', lease_expires_at = NULL, completed_at = ?2
+            WHERE project = 'default' AND task_id = ?1";
+        prepared(connection, sql)?.execute(params![task.as_bytes(), NOW + n])
     })
 }
 
@@ -106,13 +139,19 @@ fn task_cycle(connection: &Connection, n: i64) -> rusqlite::Result<()> {
 fn commit(
     connection: &Connection,
     operation: &str,
-    detail: &str,
-    step: impl FnOnce() -> rusqlite::Result<usize>,
+    asked: &str,
+    result: &str,
+    step: impl FnOnce(i64) -> rusqlite::Result<usize>,
 ) -> rusqlite::Result<()> {
     prepared(connection, "BEGIN IMMEDIATE")?.execute([])?;
-    step()?;
-    let audit = "INSERT INTO audit VALUES (NULL, 'default', unixepoch(), 'agent-1', ?1, ?2)";
-    prepared(connection, audit)?.execute([operation, detail])?;
+    let last = "SELECT max(seq) FROM audit WHERE project = 'default'";
+    let position = prepared(connection, last)?.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0) + 1;
+    step(position)?;
+    let audit = "INSERT INTO audit (project, seq, id, agent_id, agent_type, operation, parameters, result, duration_ms,
+            success, created_at)
+        VALUES ('default', ?1, ?2, 'agent-1', 'bench', ?3, ?4, ?5, 0, 1, ?6)";
+    let id = Uuid::from_u128(position as u128);
+    prepared(connection, audit)?.execute(params![position, id.as_bytes(), operation, asked, result, NOW + position])?;
     prepared(connection, "COMMIT")?.execute([])?;
     Ok(())
 }

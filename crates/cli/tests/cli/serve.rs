@@ -148,3 +148,71 @@ fn it_says_how_to_connect_an_agent_and_warns_of_what_is_open() {
     assert!(ended.stderr.contains("There is no key yet"), "{ended:?}");
     assert!(ended.stderr.contains("Everybody who can reach"), "{ended:?}");
 }
+
+/// The client keeps the last id it saw, and shows it to whichever server is there.
+#[test]
+fn a_client_that_follows_events_through_a_restart_sees_each_once() {
+    let project = Project::new();
+    let key = project.run(&["keys", "create", "--name", "me"]).ended_with(0).stdout.trim().to_owned();
+    let mut seen: Vec<i64> = vec![];
+    for round in 0..3 {
+        let server = Server::start(&project);
+        let mut events = follow(&server, &key, seen.last().copied().unwrap_or(0));
+        project.run(&["lock", &format!("{round}.py")]).ended_with(0);
+        // The key, then two a round but for the first: one while a server was there, one while there was none.
+        while seen.len() < round * 2 + 2 {
+            seen.push(next_id(&mut events));
+        }
+        server.terminate();
+        server.wait().ended_with(0);
+        project.run(&["unlock", &format!("{round}.py")]).ended_with(0);
+    }
+    let all = project.run(&["audit", "--json"]).ended_with(0).json();
+    let before_the_last: Vec<i64> = (1..all["entries"][0]["seq"].as_i64().unwrap()).collect();
+    assert_eq!(seen, before_the_last);
+}
+
+/// Behind the answer's head.
+fn follow(server: &Server, key: &str, last_seen: i64) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = format!(
+        "GET /events HTTP/1.1\r\nHost: {}\r\nX-API-Key: {key}\r\nLast-Event-ID: {last_seen}\r\n\r\n",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+fn next_id(events: &mut BufReader<TcpStream>) -> i64 {
+    loop {
+        let mut line = String::new();
+        assert!(events.read_line(&mut line).unwrap() > 0, "the stream goes on");
+        if let Some(id) = line.strip_prefix("id: ") {
+            return id.trim().parse().unwrap();
+        }
+    }
+}
+
+#[test]
+fn people_can_watch_what_happens() {
+    let project = Project::new();
+    project.run(&["lock", "a.py", "--reason", "mine"]).ended_with(0);
+    let mut child =
+        project.command(&["watch", "--after", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        line
+    };
+    let line = next();
+    assert!(
+        line.contains(" ann acquire_lock done ") && line.contains("a.py") && line.contains("reason=mine"),
+        "{line}"
+    );
+    project.run_as("bob", &["lock", "a.py"]).ended_with(1);
+    let line = next();
+    assert!(line.contains(" bob acquire_lock locked_by_other "), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

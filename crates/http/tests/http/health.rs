@@ -63,6 +63,9 @@ impl Store for Broken {
     async fn audit(&self, _: &Project, _: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
         self.answer().await
     }
+    async fn audit_after(&self, _: &Project, _: i64, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.answer().await
+    }
     async fn search_memories(&self, _: &Project, _: &Search) -> Result<Found, StoreError> {
         self.answer().await
     }

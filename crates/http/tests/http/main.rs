@@ -5,6 +5,7 @@ mod audit_and_agents;
 mod bad_input;
 mod bad_transport;
 mod errors;
+mod events;
 mod health;
 mod identity;
 mod locks;

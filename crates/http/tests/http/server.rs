@@ -53,6 +53,13 @@ impl Server {
         Self::launch(home, settings, store).await
     }
 
+    /// Another server on the same database, which this one hears nothing of.
+    pub async fn elsewhere(&self) -> Self {
+        let settings = self.coordinator.settings().clone();
+        let store = settings.database.open().await.unwrap();
+        Self::launch(tempfile::tempdir().unwrap(), settings, store).await
+    }
+
     /// On the reference store.
     pub async fn in_memory() -> Self {
         Self::on(Arc::new(MemoryStore::new(Clock::system()))).await

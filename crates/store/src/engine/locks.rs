@@ -6,7 +6,7 @@ use model::id::{AgentId, Caller};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, WAITER_LEASE_SECONDS, Waiter};
 
-use super::{Result, Rows};
+use super::{Result, Rows, next_position};
 
 pub fn acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Acquire) -> Result<Outcome> {
     let outcome = try_acquire(rows, now, caller, request)?;
@@ -42,7 +42,7 @@ fn try_acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &
         waiters.truncate(CONFLICT_LIMIT);
         return Ok(Outcome::Blocked(Blocked { reason: BlockReason::LockedByOther, locks, waiters }));
     }
-    let token = if held.iter().any(Option::is_none) { rows.counters().next() } else { 0 };
+    let token = next_position(rows);
     let mut grants = Vec::with_capacity(held.len());
     for (key, held) in request.keys.iter().zip(held) {
         let refreshed = held.is_some();
@@ -187,7 +187,7 @@ fn queue(
     if place.is_none_or(|w| w.expires_at < now + (WAITER_LEASE_SECONDS - 1).seconds()) {
         let (seq, since) = match place {
             Some(w) => (w.seq, w.since),
-            None => (rows.counters().next(), now),
+            None => (queue.last().map_or(1, |last| last.seq + 1), now),
         };
         rows.put_waiter(&Waiter {
             ticket: wait.ticket,

@@ -56,7 +56,7 @@ pub fn remember(rows: &mut impl Rows, now: Timestamp, command: &Command, request
             twin
         }
         None => {
-            let seq = rows.counters().next();
+            let seq = rows.last_position() + 1;
             Memory::new(seq, caller.agent_id.clone(), caller.agent_type.clone(), request, source)
         }
     };
@@ -108,7 +108,7 @@ pub fn note(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Upd
         dropped.push(oldest.key);
     }
     let pinned = request.pinned.unwrap_or_else(|| earlier.is_some_and(|note| note.pinned));
-    let seq = rows.counters().next();
+    let seq = rows.last_position() + 1;
     rows.put_note(&owner, &Note { key: request.key.clone(), value, pinned, seq, updated_at: now })?;
     Ok(Outcome::Noted { notes: notes.len() as u32 + 1, dropped })
 }

@@ -26,27 +26,10 @@ use crate::StoreError;
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// The numbers a project hands out, each larger than the one before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// The last fencing token, task number or place in a queue: they share one sequence.
-    pub seq: i64,
-    /// The last position in the audit trail.
-    pub audit_seq: i64,
-}
-
-impl Counters {
-    /// The next number.
-    pub fn next(&mut self) -> i64 {
-        self.seq += 1;
-        self.seq
-    }
-}
-
 /// The rows of one project within one transaction.
 pub trait Rows: MemoryRows {
-    /// The project's counters; changes are part of the transaction.
-    fn counters(&mut self) -> &mut Counters;
+    /// The last position in the project's audit trail, 0 at its beginning. [`append_audit`](Self::append_audit) moves it.
+    fn last_position(&mut self) -> i64;
 
     /// Is there anything that ended at `now` or before: what the methods below of that kind would find?
     fn is_due(&mut self, now: Timestamp) -> Result<bool>;
@@ -120,7 +103,7 @@ pub trait Rows: MemoryRows {
     /// Inserts or replaces.
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()>;
 
-    /// Appends to the trail.
+    /// Appends to the trail, at the next position.
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<()>;
 }
 
@@ -135,7 +118,7 @@ fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Free
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
-    if !matches!(outcome, Outcome::Waiting(_)) {
+    if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
     Ok(outcome)
@@ -175,7 +158,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
 /// Writes the command's audit row.
 fn record(rows: &mut impl Rows, now: Timestamp, command: &Command, outcome: &Outcome) -> Result<()> {
     let entry = AuditEntry {
-        seq: next_audit_seq(rows),
+        seq: next_position(rows),
         id: command.id,
         agent_id: command.caller.agent_id.to_string(),
         agent_type: command.caller.agent_type.clone(),
@@ -191,10 +174,10 @@ fn record(rows: &mut impl Rows, now: Timestamp, command: &Command, outcome: &Out
     rows.append_audit(&entry)
 }
 
-fn next_audit_seq(rows: &mut impl Rows) -> i64 {
-    let counters = rows.counters();
-    counters.audit_seq += 1;
-    counters.audit_seq
+/// The place that the command at hand will have in the trail. What it makes is numbered by it, be it a task or a grant,
+/// whose fencing token it is: larger than any before, whoever else writes to the database.
+fn next_position(rows: &mut impl Rows) -> i64 {
+    rows.last_position() + 1
 }
 
 /// The outcome as the trail keeps it: a claimed task, which may be large, by its id.

@@ -8,7 +8,7 @@ use model::sessions::Session;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Result, Rows, next_audit_seq, work};
+use super::{Result, Rows, next_position, work};
 
 /// Frees everything that is due at `now`, and records it.
 pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
@@ -80,7 +80,7 @@ pub fn disconnect(rows: &mut impl Rows, now: Timestamp, mut session: Session, fr
 /// The coordinator's own deeds are in the trail too, under its own name.
 fn record(rows: &mut impl Rows, now: Timestamp, operation: &str, what: Value) -> Result<()> {
     let entry = AuditEntry {
-        seq: next_audit_seq(rows),
+        seq: next_position(rows),
         id: Uuid::now_v7(),
         agent_id: SYSTEM_AGENT.into(),
         agent_type: SYSTEM_TYPE.into(),

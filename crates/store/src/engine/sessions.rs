@@ -24,7 +24,7 @@ pub fn admit(rows: &mut impl Rows, now: Timestamp, command: &Command) -> Result<
     if let Some(disconnected_at) = session.disconnected_at {
         return Ok(Some(Refusal::SessionExpired { session_id: session_id.clone(), disconnected_at }));
     }
-    if session.last_heartbeat < now {
+    if session.is_worth_renewing(now) {
         session.heard_of(now);
         rows.put_session(&session)?;
     }

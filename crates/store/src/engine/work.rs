@@ -8,7 +8,7 @@ use model::id::Caller;
 use model::work::{CANCELLED, DEADLINE_EXCEEDED, DEPENDENCY_FAILED, LEASE_LAPSED, Task, TaskStatus};
 use uuid::Uuid;
 
-use super::{Result, Rows, locks};
+use super::{Result, Rows, locks, next_position};
 
 pub fn submit(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Submit) -> Result<Outcome> {
     if let Some(key) = &request.idempotency_key
@@ -40,7 +40,7 @@ pub fn submit(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &S
     }
     let task = Task {
         task_id: request.task_id,
-        seq: rows.counters().next(),
+        seq: next_position(rows),
         task_type: request.task_type.clone(),
         description: request.description.clone(),
         input_data: request.input_data.clone(),
@@ -78,14 +78,16 @@ pub fn claim(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Cl
     let sessions = rows.sessions_of(&caller.agent_id)?;
     let capabilities: Vec<String> = sessions.into_iter().flat_map(|s| s.capabilities).collect();
     let first = rows.first_claimable(now, &caller.agent_id, request.task_types.as_deref(), &capabilities)?;
-    let Some(mut task) = first else { return Ok(Outcome::NoTask) };
+    let Some(mut task) = first else {
+        return Ok(if request.waits { Outcome::NoTaskYet } else { Outcome::NoTask });
+    };
     task.status = TaskStatus::Claimed;
     task.attempt += 1;
     task.not_before = None;
     task.claimed_by = Some(caller.agent_id.clone());
     task.session_id = caller.session_id.clone();
     task.claimed_at = Some(now);
-    task.fencing_token = Some(rows.counters().next());
+    task.fencing_token = Some(next_position(rows));
     task.lease_seconds = request.lease_seconds;
     task.renew_lease(now);
     rows.update_task(&task)?;

@@ -22,7 +22,7 @@ use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::engine::{self, Counters, Rows};
+use crate::engine::{self, Rows};
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -35,7 +35,6 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    counters: Counters,
     locks: BTreeMap<(LockKey, AgentId), Lock>,
     waiters: BTreeMap<Uuid, Waiter>,
     tasks: BTreeMap<i64, Task>,
@@ -143,6 +142,12 @@ impl Store for MemoryStore {
         self.read(project, |state, _| Ok(state.memories.skills()))
     }
 
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(project, |state, _| {
+            Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
+        })
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let projects = self.projects.lock().map_err(|e| StoreError::Failed(e.to_string()))?;
         let mut keys: Vec<ApiKey> = projects.values().flat_map(|state| state.api_keys.values().cloned()).collect();
@@ -193,8 +198,8 @@ impl State {
 }
 
 impl Rows for State {
-    fn counters(&mut self) -> &mut Counters {
-        &mut self.counters
+    fn last_position(&mut self) -> i64 {
+        self.audit.last().map_or(0, |entry| entry.seq)
     }
 
     fn is_due(&mut self, now: Timestamp) -> Result<bool> {

@@ -15,7 +15,8 @@ use crate::StoreError;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_foundation.sql"),
-    include_str!("../../migrations/postgres/0002_memories.sql"),
+    include_str!("../../migrations/postgres/0002_positions.sql"),
+    include_str!("../../migrations/postgres/0003_memories.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -155,7 +156,7 @@ mod tests {
             .batch_execute(
                 "drop table coordinator.memories, coordinator.memory_terms, coordinator.memory_postings,
                      coordinator.notes, coordinator.skills cascade;
-                 update coordinator.schema_version set version = 1",
+                 update coordinator.schema_version set version = 2",
             )
             .await
             .unwrap();

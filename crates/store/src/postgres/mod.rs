@@ -48,6 +48,7 @@ enum Query<'a> {
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
     Audit(&'a AuditFilter),
+    AuditAfter { position: i64, limit: u32 },
     SearchMemories(&'a Search),
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
@@ -153,6 +154,10 @@ impl Store for PostgresStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(Some(project), &Query::Skills).await
+    }
+
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(Some(project), &Query::AuditAfter { position, limit }).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -10,7 +10,8 @@ const APPLICATION_ID: i64 = 0x4167_436f;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_foundation.sql"),
-    include_str!("../../migrations/sqlite/0002_memories.sql"),
+    include_str!("../../migrations/sqlite/0002_positions.sql"),
+    include_str!("../../migrations/sqlite/0003_memories.sql"),
 ];
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do

@@ -39,7 +39,7 @@ use uuid::Uuid;
 use worker::Worker;
 
 use crate::clock::Clock;
-use crate::engine::{self, Counters};
+use crate::engine;
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -169,6 +169,10 @@ impl Store for SqliteStore {
         self.read(project, |c, p, _| memories::skills(c, p)).await
     }
 
+    async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+        self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let now = self.clock.now();
         self.reading.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
@@ -219,13 +223,12 @@ fn transact(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
     // Only now: the order of instants is the order of transactions.
     let now = clock.now();
-    let before = rows::load_counters(&transaction, project)?;
-    let mut rows = rows::SqliteRows { connection: &transaction, project, counters: before.unwrap_or_default() };
-    let outcomes = engine::apply(&mut rows, now, commands)?;
-    let after: Counters = rows.counters;
-    if Some(after) != before && !(before.is_none() && after == Counters::default()) {
-        rows::save_counters(&transaction, project, after)?;
+    let position = rows::last_position(&transaction, project)?;
+    if position.is_none() && !commands.is_empty() {
+        rows::add_project(&transaction, project)?;
     }
+    let mut rows = rows::SqliteRows { connection: &transaction, project, position: position.unwrap_or_default() };
+    let outcomes = engine::apply(&mut rows, now, commands)?;
     transaction.commit().map_err(failure)?;
     Ok(outcomes)
 }

@@ -152,6 +152,18 @@ pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -
     all(connection, &sql, params, records::audit)
 }
 
+pub fn audit_after(
+    connection: &Connection,
+    project: &Project,
+    position: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEntry>> {
+    let sql =
+        format!("select {AUDIT} from audit where project = :project and seq > :position order by seq limit :limit");
+    let params = named_params! { ":project": project.as_str(), ":position": position, ":limit": limit };
+    all(connection, &sql, params, records::audit)
+}
+
 pub fn api_keys(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
     all(connection, &format!("select {API_KEY} from api_keys order by created_at, id"), &[], records::api_key)
 }

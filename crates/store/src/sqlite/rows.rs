@@ -9,36 +9,34 @@ use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::sessions::Session;
 use model::work::Task;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
+use rusqlite::{Connection, Row, ToSql, named_params};
 use uuid::Uuid;
 
 use super::records::{self, API_KEY, LOCK, SESSION, TASK, json, micros};
 use super::{Result, failure, read};
-use crate::engine::{Counters, Rows};
+use crate::engine::Rows;
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
     pub connection: &'a Connection,
     pub project: &'a Project,
-    pub counters: Counters,
+    /// The last one in the trail.
+    pub position: i64,
 }
 
-pub fn load_counters(connection: &Connection, project: &Project) -> Result<Option<Counters>> {
+/// The last position in the project's trail; nothing for one that has none yet.
+pub fn last_position(connection: &Connection, project: &Project) -> Result<Option<i64>> {
     connection
-        .prepare_cached("select seq, audit_seq from projects where project = ?")
-        .and_then(|mut s| {
-            s.query_row([project.as_str()], |r| Ok(Counters { seq: r.get(0)?, audit_seq: r.get(1)? })).optional()
-        })
+        .prepare_cached("select max(seq) from audit where project = ?")
+        .and_then(|mut s| s.query_row([project.as_str()], |row| row.get(0)))
         .map_err(failure)
 }
 
-pub fn save_counters(connection: &Connection, project: &Project, counters: Counters) -> Result<()> {
+/// Remembers that there is this project.
+pub fn add_project(connection: &Connection, project: &Project) -> Result<()> {
     connection
-        .prepare_cached(
-            "insert into projects (project, seq, audit_seq) values (?1, ?2, ?3)
-             on conflict do update set seq = ?2, audit_seq = ?3",
-        )
-        .and_then(|mut s| s.execute(params![project.as_str(), counters.seq, counters.audit_seq]))
+        .prepare_cached("insert into projects (project) values (?) on conflict do nothing")
+        .and_then(|mut s| s.execute([project.as_str()]))
         .map(drop)
         .map_err(failure)
 }
@@ -82,8 +80,8 @@ impl SqliteRows<'_> {
 }
 
 impl Rows for SqliteRows<'_> {
-    fn counters(&mut self) -> &mut Counters {
-        &mut self.counters
+    fn last_position(&mut self) -> i64 {
+        self.position
     }
 
     fn is_due(&mut self, now: Timestamp) -> Result<bool> {
@@ -440,6 +438,7 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn append_audit(&mut self, entry: &AuditEntry) -> Result<()> {
+        self.position = entry.seq;
         self.execute(
             "insert into audit (project, seq, id, agent_id, agent_type, session_id, operation, parameters, result,
                  duration_ms, success, error_message, created_at)

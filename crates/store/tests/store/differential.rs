@@ -145,6 +145,7 @@ enum What {
     Claim {
         types: Option<Vec<&'static str>>,
         lease: u32,
+        waits: bool,
     },
     Complete {
         task: TaskRef,
@@ -368,7 +369,8 @@ fn what() -> impl Strategy<Value = What> {
         14 => acquire,
         5 => (keys(), token()).prop_map(|(keys, token)| What::Release { keys, token }),
         8 => submit,
-        9 => (option::weighted(0.3, vec(one(TYPES), 0..3)), ttl()).prop_map(|(types, lease)| What::Claim { types, lease }),
+        9 => (option::weighted(0.3, vec(one(TYPES), 0..3)), ttl(), any::<bool>())
+            .prop_map(|(types, lease, waits)| What::Claim { types, lease, waits }),
         6 => complete,
         2 => (task_ref(), one(TEXTS)).prop_map(|(task, reason)| What::Cancel { task, reason }),
         5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
@@ -494,7 +496,7 @@ impl Run {
         if singly != expected {
             return Err(differ("outcomes", "one by one", &expected, &singly));
         }
-        self.answered += expected.iter().filter(|o| !matches!(o, Outcome::Waiting(_))).count();
+        self.answered += expected.iter().filter(|o| o.is_answer()).count();
         self.look().await?;
         self.check_soundness(&expected)
     }
@@ -692,9 +694,9 @@ impl Run {
                 Action::Release(Release { fencing_token: self.token_of_lock(caller, &keys, *token), keys })
             }
             What::Submit(ask) => Action::Submit(self.submit(caller, ask)),
-            What::Claim { types, lease } => {
+            What::Claim { types, lease, waits } => {
                 let types = types.as_ref().map(|types| types.iter().map(|t| (*t).into()).collect());
-                Action::Claim(Claim { task_types: types, lease_seconds: *lease })
+                Action::Claim(Claim { task_types: types, lease_seconds: *lease, waits: *waits })
             }
             What::Complete { task, success, code, result, token } => {
                 let task_id = self.task(caller, *task);

@@ -412,7 +412,7 @@ pub fn task_after(others: &[Uuid]) -> Submit {
 
 /// Anything, for a minute.
 pub fn claim() -> Claim {
-    Claim { task_types: None, lease_seconds: 60 }
+    Claim { task_types: None, lease_seconds: 60, waits: false }
 }
 
 /// Successfully.

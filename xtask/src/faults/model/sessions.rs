@@ -13,7 +13,8 @@ pub struct Session {
     pub agent: String,
     pub capabilities: Vec<String>,
     pub is_disconnected: bool,
-    /// Not before this. A waiting request is a sign of life that leaves no row, so it may be later.
+    /// Not before this. A waiting request is a sign of life that leaves no row, so it may be later. One that comes before
+    /// a hundredth of the lease has gone is not written down.
     pub expires_at: i64,
 }
 
@@ -39,7 +40,7 @@ impl World {
         if session.is_disconnected {
             return Some("session_expired");
         }
-        session.expires_at = row.at + self.leases.session * SECOND;
+        session.expires_at = session.expires_at.max(row.at + self.leases.session * SECOND / 100 * 99);
         None
     }
 
@@ -74,6 +75,9 @@ impl World {
         };
         if row.result != expected {
             found.about(Kind::Model, row, format!("it should be {expected}"));
+        }
+        if let Some(session) = renewed.and_then(|id| self.sessions.get_mut(id)) {
+            session.expires_at = row.at + self.leases.session * SECOND;
         }
         for at in mine {
             let task = &mut self.tasks[at];

@@ -13,16 +13,15 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    turn     coordinator.turn;
-    before   coordinator.projects;
-    counters coordinator.projects;
-    freed    coordinator.freed := (0, 0, 0);
-    command  record;
-    step     record;
-    outcome  jsonb;
-    code     text;
-    outcomes jsonb[] := '{}';
-    trail    coordinator.audit[] := '{}';
+    turn          coordinator.turn;
+    last_position bigint;
+    freed         coordinator.freed := (0, 0, 0);
+    command       record;
+    step          record;
+    outcome       jsonb;
+    code          text;
+    outcomes      jsonb[] := '{}';
+    trail         coordinator.audit[] := '{}';
 begin
     perform coordinator.take_turn(p_project);
     turn.project := p_project;
@@ -34,12 +33,17 @@ begin
         );
     turn.any_waiter := jsonb_path_exists(p_commands, '$[*].action.wait.ticket')
         or exists (select from coordinator.waiters as w where w.project = p_project);
-    select p.* into before from coordinator.projects as p where p.project = p_project;
-    counters := (p_project, coalesce(before.seq, 0), coalesce(before.audit_seq, 0));
+    last_position := (select max(a.seq) from coordinator.audit as a where a.project = p_project);
+    if last_position is null then
+        last_position := 0;
+        if p_commands <> '[]' then
+            insert into coordinator.projects (project) values (p_project) on conflict do nothing;
+        end if;
+    end if;
 
     if coordinator.is_due(p_project, turn.now) then
-        step := coordinator.free_what_is_due(p_project, turn.now, counters.audit_seq);
-        counters.audit_seq := step.p_audit_seq;
+        step := coordinator.free_what_is_due(p_project, turn.now, last_position);
+        last_position := step.p_audit_seq;
         freed := step.freed;
     end if;
 
@@ -55,6 +59,7 @@ begin
         turn.agent_id := command.agent_id;
         turn.agent_type := command.agent_type;
         turn.session_id := command.session_id;
+        turn.position := last_position + 1;
 
         outcome := null;
         if command.session_id is not null and command.kind not in ('register', 'refuse') then
@@ -63,19 +68,13 @@ begin
         if outcome is null then
             case command.kind
                 when 'acquire' then
-                    step := coordinator.acquire(turn, command.action, counters.seq);
-                    counters.seq := step.p_seq;
-                    outcome := step.outcome;
+                    outcome := coordinator.acquire(turn, command.action);
                 when 'release' then
                     outcome := coordinator.release(turn, command.action);
                 when 'submit' then
-                    step := coordinator.submit(turn, command.action, counters.seq);
-                    counters.seq := step.p_seq;
-                    outcome := step.outcome;
+                    outcome := coordinator.submit(turn, command.action);
                 when 'claim' then
-                    step := coordinator.claim(turn, command.action, counters.seq);
-                    counters.seq := step.p_seq;
-                    outcome := step.outcome;
+                    outcome := coordinator.claim(turn, command.action);
                 when 'complete' then
                     outcome := coordinator.complete(turn, command.action);
                 when 'cancel' then
@@ -85,18 +84,14 @@ begin
                 when 'heartbeat' then
                     outcome := coordinator.heartbeat(turn);
                 when 'cleanup' then
-                    step := coordinator.cleanup(turn, command.action, counters.audit_seq, freed);
-                    counters.audit_seq := step.p_audit_seq;
+                    step := coordinator.cleanup(turn, command.action, last_position, freed);
+                    last_position := step.p_audit_seq;
                     outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
                     freed := (0, 0, 0);
                 when 'remember' then
-                    step := coordinator.remember(turn, command.id, command.action, counters.seq);
-                    counters.seq := step.p_seq;
-                    outcome := step.outcome;
+                    outcome := coordinator.remember(turn, command.id, command.action);
                 when 'update_working_memory' then
-                    step := coordinator.update_working_memory(turn, command.action, counters.seq);
-                    counters.seq := step.p_seq;
-                    outcome := step.outcome;
+                    outcome := coordinator.update_working_memory(turn, command.action);
                 when 'record_skill_use' then
                     outcome := coordinator.record_skill_use(turn, command.action);
                 when 'create_key' then
@@ -109,12 +104,12 @@ begin
         end if;
         outcomes := outcomes || outcome;
 
-        -- Waiting is no answer yet.
-        if outcome ->> 'kind' <> 'waiting' then
-            counters.audit_seq := counters.audit_seq + 1;
+        -- Whoever waits has no answer yet.
+        if outcome ->> 'kind' not in ('waiting', 'no_task_yet') then
+            last_position := last_position + 1;
             code := coordinator.error_code(outcome);
             trail := trail || row(
-                p_project, counters.audit_seq, command.id, command.agent_id, command.agent_type, command.session_id,
+                p_project, last_position, command.id, command.agent_id, command.agent_type, command.session_id,
                 command.operation, command.parameters::json, coordinator.audited(outcome), command.duration_ms,
                 code is null, code, turn.now
             )::coordinator.audit;
@@ -122,13 +117,6 @@ begin
     end loop;
 
     insert into coordinator.audit select entry.* from unnest(trail) as entry;
-    if before.project is null and (counters.seq > 0 or counters.audit_seq > 0) then
-        insert into coordinator.projects values (counters.*);
-    elsif counters <> before then
-        update coordinator.projects as p
-        set seq = counters.seq, audit_seq = counters.audit_seq
-        where p.project = p_project;
-    end if;
     return to_jsonb(outcomes);
 end
 $$;

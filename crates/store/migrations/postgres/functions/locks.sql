@@ -232,9 +232,7 @@ begin
 end
 $$;
 
-create or replace function coordinator.try_acquire(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.try_acquire(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
     keys     jsonb := p_request -> 'keys';
@@ -243,6 +241,7 @@ declare
     ends_at  timestamptz := p_turn.now + (p_request ->> 'ttl_seconds')::bigint * interval '1 second';
     pause    coordinator.locks;
     way      record;
+    refusal  jsonb;
     is_new   boolean;
     waiters  coordinator.waiters[];
     the_key  jsonb;
@@ -254,16 +253,15 @@ begin
     if p_turn.any_pause then
         pause := coordinator.pause_in_the_way(p_turn, p_request);
         if pause.key is not null then
-            outcome := coordinator.blocked('feature_paused', array[pause], null);
-            return;
+            return coordinator.blocked('feature_paused', array[pause], null);
         end if;
     end if;
     way := coordinator.locks_in_the_way(p_turn.project, p_turn.agent_id, keys, the_mode);
     if given is not null then
         for at in 0 .. jsonb_array_length(keys) - 1 loop
-            outcome := coordinator.stale(keys -> at ->> 'text', given, way.held[at + 1]);
-            if outcome is not null then
-                return;
+            refusal := coordinator.stale(keys -> at ->> 'text', given, way.held[at + 1]);
+            if refusal is not null then
+                return refusal;
             end if;
         end loop;
     end if;
@@ -275,21 +273,16 @@ begin
         );
     end if;
     if way.locks is not null or waiters is not null then
-        outcome := coordinator.blocked('locked_by_other', way.locks, waiters);
-        return;
+        return coordinator.blocked('locked_by_other', way.locks, waiters);
     end if;
 
-    -- All keys that are new to the agent share one token.
-    if is_new then
-        p_seq := p_seq + 1;
-    end if;
     for at in 0 .. jsonb_array_length(keys) - 1 loop
         the_key := keys -> at;
         the_text := the_key ->> 'text';
         the_stem := coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean);
         token := way.held[at + 1];
         if token is null then
-            token := p_seq;
+            token := p_turn.position;
             insert into coordinator.locks (
                 project, space, stem, tail, key, pattern, wild, agent_id, agent_type, session_id, mode, reason,
                 fencing_token, locked_at, expires_at
@@ -310,37 +303,29 @@ begin
             'expires_at', coordinator.rfc3339(ends_at)
         );
     end loop;
-    outcome := jsonb_build_object('kind', 'acquired', 'grants', grants);
+    return jsonb_build_object('kind', 'acquired', 'grants', grants);
 end
 $$;
 
-create or replace function coordinator.acquire(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.acquire(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
-    step record := coordinator.try_acquire(p_turn, p_request, p_seq);
+    outcome jsonb := coordinator.try_acquire(p_turn, p_request);
 begin
-    p_seq := step.p_seq;
-    outcome := step.outcome;
     if p_request ->> 'wait' is null then
-        return;
+        return outcome;
     end if;
     if outcome ->> 'kind' = 'blocked' and not (p_request -> 'wait' -> 'last')::boolean then
-        step := coordinator.queue(p_turn, p_request, p_seq, outcome);
-        p_seq := step.p_seq;
-        outcome := step.outcome;
-    else
-        delete from coordinator.waiters as w
-        where w.project = p_turn.project and w.ticket = (p_request -> 'wait' ->> 'ticket')::uuid;
+        return coordinator.queue(p_turn, p_request, outcome);
     end if;
+    delete from coordinator.waiters as w
+    where w.project = p_turn.project and w.ticket = (p_request -> 'wait' ->> 'ticket')::uuid;
+    return outcome;
 end
 $$;
 
 -- Keeps the caller's place in the queue, or refuses it when waiting would never end.
-create or replace function coordinator.queue(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, p_blocked jsonb, out outcome jsonb
-)
+create or replace function coordinator.queue(p_turn coordinator.turn, p_request jsonb, p_blocked jsonb) returns jsonb
 language plpgsql as $$
 declare
     the_ticket uuid := p_request -> 'wait' ->> 'ticket';
@@ -351,14 +336,14 @@ begin
     from coordinator.waiters as w
     where w.project = p_turn.project and w.ticket = the_ticket;
     if place.ticket is null then
-        p_seq := p_seq + 1;
+        place.seq := coalesce((select max(w.seq) from coordinator.waiters as w where w.project = p_turn.project), 0) + 1;
     end if;
     -- A fresh enough place needs no write: polling costs no commit.
     if place.ticket is null or place.expires_at < p_turn.now + interval '2 seconds' then
         insert into coordinator.waiters (
             project, ticket, seq, agent_id, agent_type, keys, mode, reason, since, expires_at
         ) values (
-            p_turn.project, the_ticket, coalesce(place.seq, p_seq), p_turn.agent_id, p_turn.agent_type,
+            p_turn.project, the_ticket, place.seq, p_turn.agent_id, p_turn.agent_type,
             p_request -> 'keys', p_request ->> 'mode', p_request ->> 'reason', coalesce(place.since, p_turn.now),
             p_turn.now + interval '3 seconds'
         )
@@ -369,10 +354,9 @@ begin
     cycle := coordinator.deadlock(p_turn.project, the_ticket);
     if cycle is not null then
         delete from coordinator.waiters as w where w.project = p_turn.project and w.ticket = the_ticket;
-        outcome := jsonb_build_object('kind', 'refused', 'code', 'deadlock', 'cycle', cycle);
-    else
-        outcome := p_blocked || jsonb_build_object('kind', 'waiting');
+        return jsonb_build_object('kind', 'refused', 'code', 'deadlock', 'cycle', cycle);
     end if;
+    return p_blocked || jsonb_build_object('kind', 'waiting');
 end
 $$;
 

@@ -1,9 +1,7 @@
 -- What agents remember: memories that last, notes for one session, and how well skills work.
 
 -- Stores a memory, or merges it into the one that it repeats.
-create or replace function coordinator.remember(
-    p_turn coordinator.turn, p_id uuid, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.remember(p_turn coordinator.turn, p_id uuid, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
     the_source jsonb := jsonb_build_object(
@@ -33,8 +31,7 @@ begin
         if not exists (
             select from coordinator.memories as m where m.project = p_turn.project and m.memory_id = used
         ) then
-            outcome := jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', used);
-            return;
+            return jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', used);
         end if;
     end loop;
     if older is not null then
@@ -42,28 +39,26 @@ begin
         from coordinator.memories as m
         where m.project = p_turn.project and m.memory_id = older;
         if not found then
-            outcome := jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', older);
-            return;
+            return jsonb_build_object('kind', 'refused', 'code', 'memory_not_found', 'memory_id', older);
         end if;
         -- Where it is its own twin that did so, the request is a repetition.
         if memory.superseded_by is not null and memory.superseded_by is distinct from twin.memory_id then
-            outcome := jsonb_build_object(
+            return jsonb_build_object(
                 'kind', 'refused', 'code', 'memory_superseded', 'memory_id', older,
                 'superseded_by', memory.superseded_by
             );
-            return;
         end if;
     end if;
 
     if twin.memory_id is null then
-        p_seq := p_seq + 1;
         insert into coordinator.memories as m (
             project, seq, memory_id, agent_id, agent_type, event_type, summary, details, outcome, lessons, tags, uses,
             sources, length, fingerprint, created_at
         ) values (
-            p_turn.project, p_seq, (p_request ->> 'memory_id')::uuid, p_turn.agent_id, p_turn.agent_type,
+            p_turn.project, p_turn.position, (p_request ->> 'memory_id')::uuid, p_turn.agent_id, p_turn.agent_type,
             p_request ->> 'event_type', p_request ->> 'summary', more, p_request ->> 'outcome', learnt, labels, 0,
-            jsonb_build_array(the_source), coordinator.index_memory(p_turn.project, p_seq, p_request -> 'terms'),
+            jsonb_build_array(the_source),
+            coordinator.index_memory(p_turn.project, p_turn.position, p_request -> 'terms'),
             p_request ->> 'fingerprint', p_turn.now
         )
         returning m.* into memory;
@@ -88,7 +83,7 @@ begin
     update coordinator.memories as m
     set superseded_by = memory.memory_id
     where m.project = p_turn.project and m.memory_id = older;
-    outcome := jsonb_build_object(
+    return jsonb_build_object(
         'kind', 'remembered', 'memory_id', memory.memory_id, 'merged', twin.memory_id is not null
     );
 end
@@ -258,9 +253,7 @@ end
 $$;
 
 -- Writes or forgets one of the caller's notes. Where there is no room, the oldest that is not pinned goes.
-create or replace function coordinator.update_working_memory(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.update_working_memory(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
     session text := coalesce(p_turn.session_id, '');
@@ -276,8 +269,7 @@ begin
         delete from coordinator.notes as n
         where n.project = p_turn.project and n.agent_id = p_turn.agent_id and n.session_id = session
             and n.key = p_request ->> 'key';
-        outcome := jsonb_build_object('kind', 'noted', 'notes', others, 'dropped', dropped);
-        return;
+        return jsonb_build_object('kind', 'noted', 'notes', others, 'dropped', dropped);
     end if;
     if others >= 200 then
         select n.key into oldest
@@ -287,8 +279,7 @@ begin
         order by n.seq
         limit 1;
         if not found then
-            outcome := '{"kind": "refused", "code": "working_memory_full"}';
-            return;
+            return '{"kind": "refused", "code": "working_memory_full"}';
         end if;
         delete from coordinator.notes as n
         where n.project = p_turn.project and n.agent_id = p_turn.agent_id and n.session_id = session
@@ -297,16 +288,15 @@ begin
         others := others - 1;
     end if;
 
-    p_seq := p_seq + 1;
     insert into coordinator.notes as n (project, agent_id, session_id, key, value, pinned, seq, updated_at)
     values (
         p_turn.project, p_turn.agent_id, session, p_request ->> 'key', (p_request ->> 'value')::json,
-        coalesce((p_request ->> 'pinned')::boolean, false), p_seq, p_turn.now
+        coalesce((p_request ->> 'pinned')::boolean, false), p_turn.position, p_turn.now
     )
     on conflict (project, agent_id, session_id, key) do update
     set value = excluded.value, pinned = coalesce((p_request ->> 'pinned')::boolean, n.pinned), seq = excluded.seq,
         updated_at = excluded.updated_at;
-    outcome := jsonb_build_object('kind', 'noted', 'notes', others + 1, 'dropped', dropped);
+    return jsonb_build_object('kind', 'noted', 'notes', others + 1, 'dropped', dropped);
 end
 $$;
 

@@ -36,6 +36,9 @@ begin
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant
         )
         when 'audit' then coordinator.list_audit(p_project, p_query)
+        when 'audit_after' then coordinator.list_audit_after(
+            p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
+        )
         when 'search_memories' then coordinator.search_memories(p_project, p_query, instant)
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
@@ -190,6 +193,23 @@ begin
                 order by a.seq desc
                 limit at_most
             )
+        ) as page
+    );
+end
+$$;
+
+-- The rows behind a position, oldest first.
+create or replace function coordinator.list_audit_after(p_project text, p_position bigint, p_limit bigint) returns json
+language plpgsql as $$
+begin
+    return (
+        select coalesce(json_agg(coordinator.audit_to_json(page.entry) order by (page.entry).seq), '[]')
+        from (
+            select a as entry
+            from coordinator.audit as a
+            where a.project = p_project and a.seq > p_position
+            order by a.seq
+            limit p_limit
         ) as page
     );
 end

@@ -12,7 +12,7 @@ begin
     update coordinator.sessions as s
     set last_heartbeat = p_turn.now, expires_at = p_turn.now + s.ttl_seconds * interval '1 second'
     where s.project = p_turn.project and s.session_id = p_turn.session_id and s.agent_id = p_turn.agent_id
-        and s.disconnected_at is null and s.last_heartbeat < p_turn.now;
+        and s.disconnected_at is null and s.last_heartbeat + s.ttl_seconds * interval '10 milliseconds' <= p_turn.now;
     if found then
         return null;
     end if;

@@ -1,8 +1,6 @@
 -- The work queue: who gets which task, and what becomes of it.
 
-create or replace function coordinator.submit(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.submit(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
     the_task     uuid := p_request ->> 'task_id';
@@ -18,18 +16,15 @@ begin
         where t.project = p_turn.project
             and coordinator.digest(t.idempotency_key) = coordinator.digest(p_request ->> 'idempotency_key');
         if found and earlier.fingerprint = p_request ->> 'fingerprint' then
-            outcome := jsonb_build_object('kind', 'submitted', 'task_id', earlier.task_id, 'repeated', true);
-            return;
+            return jsonb_build_object('kind', 'submitted', 'task_id', earlier.task_id, 'repeated', true);
         elsif found then
-            outcome := jsonb_build_object(
+            return jsonb_build_object(
                 'kind', 'refused', 'code', 'idempotency_key_reused', 'task_id', earlier.task_id
             );
-            return;
         end if;
     end if;
     if too_late <= p_turn.now then
-        outcome := '{"kind": "refused", "code": "deadline_exceeded"}';
-        return;
+        return '{"kind": "refused", "code": "deadline_exceeded"}';
     end if;
     if cardinality(dependencies) > 0 then
         select
@@ -46,25 +41,22 @@ begin
             from unnest(dependencies) with ordinality as dependency (task_id, place)
         ) as d;
         if found_out.unknown is not null then
-            outcome := jsonb_build_object(
+            return jsonb_build_object(
                 'kind', 'refused', 'code', 'unknown_dependency', 'task_ids', found_out.unknown
             );
-            return;
         end if;
         if found_out.failed is not null then
-            outcome := jsonb_build_object('kind', 'refused', 'code', 'dependency_failed', 'task_id', found_out.failed);
-            return;
+            return jsonb_build_object('kind', 'refused', 'code', 'dependency_failed', 'task_id', found_out.failed);
         end if;
         open := found_out.open;
     end if;
 
-    p_seq := p_seq + 1;
     insert into coordinator.tasks (
         project, task_id, seq, task_type, description, input_data, priority, status, depends_on, open_dependencies,
         deadline, max_attempts, attempt, idempotency_key, fingerprint, required_capability, assignee, feature_id,
         created_by, lease_seconds, created_at
     ) values (
-        p_turn.project, the_task, p_seq, p_request ->> 'task_type', p_request ->> 'description',
+        p_turn.project, the_task, p_turn.position, p_request ->> 'task_type', p_request ->> 'description',
         (p_request ->> 'input_data')::json, (p_request ->> 'priority')::smallint, 'pending', dependencies, open,
         too_late, (p_request ->> 'max_attempts')::bigint, 0,
         p_request ->> 'idempotency_key', p_request ->> 'fingerprint', p_request ->> 'required_capability',
@@ -74,7 +66,7 @@ begin
         insert into coordinator.task_dependencies (project, depends_on, task_id)
         select p_turn.project, dependency, the_task from unnest(dependencies) as dependency;
     end if;
-    outcome := jsonb_build_object('kind', 'submitted', 'task_id', the_task, 'repeated', false);
+    return jsonb_build_object('kind', 'submitted', 'task_id', the_task, 'repeated', false);
 end
 $$;
 
@@ -90,9 +82,7 @@ language sql immutable as $$
 $$;
 
 -- Takes the first task by priority, then by age, that the agent may take.
-create or replace function coordinator.claim(
-    p_turn coordinator.turn, p_request jsonb, inout p_seq bigint, out outcome jsonb
-)
+create or replace function coordinator.claim(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
 declare
     capabilities text[] := array(
@@ -136,18 +126,16 @@ begin
         limit 1;
     end if;
     if first is null then
-        outcome := '{"kind": "no_task"}';
-        return;
+        return jsonb_build_object('kind', case when (p_request -> 'waits')::boolean then 'no_task_yet' else 'no_task' end);
     end if;
-    p_seq := p_seq + 1;
     update coordinator.tasks as t
     set status = 'claimed', attempt = t.attempt + 1, not_before = null, claimed_by = p_turn.agent_id,
-        session_id = p_turn.session_id, claimed_at = p_turn.now, fencing_token = p_seq,
+        session_id = p_turn.session_id, claimed_at = p_turn.now, fencing_token = p_turn.position,
         lease_seconds = (p_request ->> 'lease_seconds')::bigint,
         lease_expires_at = p_turn.now + (p_request ->> 'lease_seconds')::bigint * interval '1 second'
     where t.project = p_turn.project and t.task_id = first
     returning t.* into task;
-    outcome := jsonb_build_object('kind', 'claimed', 'task', coordinator.task_to_json(task));
+    return jsonb_build_object('kind', 'claimed', 'task', coordinator.task_to_json(task));
 end
 $$;
 

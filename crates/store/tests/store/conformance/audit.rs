@@ -13,11 +13,13 @@ cases!(
     a_refusal_is_recorded_with_its_code,
     every_command_leaves_one_row,
     waiting_leaves_none,
+    waiting_for_a_task_leaves_none,
     positions_have_no_gaps,
     a_claim_is_recorded_by_the_tasks_id,
     what_is_freed_is_recorded_under_the_coordinators_name,
     a_cleanup_records_each_session,
     the_trail_is_filtered_and_paged,
+    the_trail_can_be_followed,
     parameters_of_any_kind_come_back,
     the_database_refuses_to_change_the_trail,
 );
@@ -305,4 +307,33 @@ async fn the_database_refuses_to_change_the_trail(world: &World) {
         }
     }
     assert_eq!(trail(world).await, before);
+}
+
+async fn waiting_for_a_task_leaves_none(world: &World) {
+    let ann = agent("ann");
+    let waiting = Action::Claim(Claim { waits: true, ..claim() });
+    assert_eq!(world.run(&ann, waiting.clone()).await, Outcome::NoTaskYet);
+    assert_eq!(operations(world).await, [""; 0]);
+    world.add(task()).await;
+    assert!(matches!(world.run(&ann, waiting).await, Outcome::Claimed { .. }));
+    assert_eq!(operations(world).await, ["submit_work", "get_work"]);
+}
+
+async fn the_trail_can_be_followed(world: &World) {
+    let ann = agent("ann");
+    let after = async |position, limit| {
+        let rows = world.store.audit_after(&world.project, position, limit).await.unwrap();
+        rows.into_iter().map(|row| row.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(after(0, 10).await, [0; 0]);
+    for path in ["a", "b", "c"] {
+        world.take(&ann, path).await;
+    }
+    assert_eq!(after(0, 10).await, [1, 2, 3]);
+    assert_eq!(after(0, 2).await, [1, 2]);
+    assert_eq!(after(2, 10).await, [3]);
+    assert_eq!(after(3, 10).await, [0; 0]);
+    // What is due is freed first, so a follower hears of it without anybody else's doing.
+    world.pass(seconds(3601)).await;
+    assert_eq!(after(3, 10).await, [4, 5, 6]);
 }

@@ -355,8 +355,8 @@ async fn projects_have_indexes_of_their_own(world: &World) {
     remember(&other, memory("pool")).await;
     remember(&other, memory("pool pool")).await;
     assert_eq!(search(world, &["pool"], &[]).await.1, [postings("pool", &[1], &[3])]);
-    assert_eq!(search(&other, &["pool"], &[]).await.1, [postings("pool", &[2, 1], &[6, 3])]);
-    assert!(other.store.memories(&other.project, &[3], &[]).await.unwrap().is_empty());
+    assert_eq!(search(&other, &["pool"], &[]).await.1, [postings("pool", &[3, 2], &[6, 3])]);
+    assert!(other.store.memories(&other.project, &[4], &[]).await.unwrap().is_empty());
 }
 
 async fn the_same_question_has_the_same_answer(world: &World) {
