@@ -6,6 +6,7 @@ mod clients;
 mod faults;
 mod mutants;
 mod raw;
+mod retrieval;
 mod steps;
 mod test;
 mod tools;
@@ -36,6 +37,8 @@ enum Chore {
     Raw(raw::Arguments),
     /// How fast we are, as a ratio to the bare engines in the same minute.
     Bench(bench::Arguments),
+    /// How well memories are found, and how fast among a hundred thousand.
+    Retrieval(retrieval::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Clients(arguments) => clients::run(arguments),
         Chore::Raw(arguments) => raw::run(arguments),
         Chore::Bench(arguments) => bench::run(arguments),
+        Chore::Retrieval(arguments) => retrieval::run(arguments),
     }
 }
 

@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, migrate, output, ports, serve, status, team, watch,
-    work,
+    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve, status, team,
+    watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -64,6 +64,9 @@ pub enum Command {
     /// Submit, list, claim and end tasks
     #[command(subcommand)]
     Work(work::Work),
+    /// Remember, recall, and list what works
+    #[command(subcommand)]
+    Memory(memory::Memory),
     /// List the agents that are here
     Agents(agents::Agents),
     /// Leave a handoff, or read the last one
@@ -114,6 +117,7 @@ impl Command {
             Self::Unlock(unlock) => at_desk(globals, async |desk| locks::unlock(desk, unlock).await),
             Self::Locks(list) => at_desk(globals, async |desk| locks::list(desk, list).await),
             Self::Work(work) => at_desk(globals, async |desk| work::run(desk, work).await),
+            Self::Memory(memory) => at_desk(globals, async |desk| memory::run(desk, memory).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),

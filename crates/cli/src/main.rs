@@ -15,6 +15,7 @@ mod keys;
 mod locks;
 mod logs;
 mod mcp;
+mod memory;
 mod migrate;
 mod output;
 mod paths;

@@ -2,6 +2,7 @@
 
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
+use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
 
@@ -201,6 +202,16 @@ pub fn in_words(refusal: &Refusal) -> String {
         }
         Refusal::TaskNotFound => "there is no such task in this project".into(),
         Refusal::TaskAlreadyEnded { status } => format!("the task has ended already: it is {}", status.as_str()),
+        Refusal::MemoryNotFound { memory_id } => {
+            format!("there is no memory {memory_id} in this project: recall shows the ids of those there are")
+        }
+        Refusal::MemorySuperseded { memory_id, superseded_by } => format!(
+            "memory {memory_id} is out of date already: {superseded_by} took its place; recall that one, and supersede it \
+             if it does not hold either"
+        ),
+        Refusal::WorkingMemoryFull => format!(
+            "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
+        ),
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
         Refusal::IdentityMismatch { message } => message.clone(),
     }

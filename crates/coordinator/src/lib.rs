@@ -2,6 +2,7 @@
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
+//! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
@@ -18,6 +19,7 @@ pub mod help;
 pub mod identity;
 pub mod keys;
 pub mod locks;
+pub mod memories;
 pub mod operation;
 pub mod pipeline;
 pub mod ports;
@@ -28,8 +30,10 @@ pub mod resources;
 mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod skills;
 pub mod team;
 pub mod work;
+pub mod working_memory;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the audit trail may keep of a request: no secrets, and no novels.
+//! What may be kept of a request: no secrets; and in the audit trail, no novels.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -67,18 +67,43 @@ impl Serialize for Redacted<'_> {
     }
 }
 
+/// A value as a record keeps it: all of it but the secrets.
+pub fn kept_value(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| {
+                let is_secret = is_secret_name(name) && !value.is_null();
+                (name.clone(), if is_secret { REDACTED.into() } else { kept_value(value) })
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(kept_value).collect(),
+        Value::String(text) => Value::String(kept(text)),
+        other => other.clone(),
+    }
+}
+
+/// A text as a record keeps it: all of it but the secrets.
+pub fn kept(text: &str) -> String {
+    within(text, usize::MAX)
+}
+
+/// The text without secrets, at most [`TEXT_LIMIT`] bytes of it, give or take the note that it was cut.
+pub fn without_secrets(text: &str) -> String {
+    within(text, TEXT_LIMIT)
+}
+
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_lowercase();
     name == "token" || SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }
 
 /// The text without what looks like a credential: a well-known token, what follows `Bearer`, the password in an address.
-/// At most [`TEXT_LIMIT`] bytes of it, give or take the note that it was cut.
-pub fn without_secrets(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len().min(TEXT_LIMIT));
+fn within(text: &str, limit: usize) -> String {
+    let mut kept = String::with_capacity(text.len().min(limit));
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let (mut rest, mut last_word) = (text, "");
-    while !rest.is_empty() && kept.len() < TEXT_LIMIT {
+    while !rest.is_empty() && kept.len() < limit {
         let word_end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(word_end);
         let is_token = word.len() >= 16 && SECRET_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
@@ -97,7 +122,7 @@ pub fn without_secrets(text: &str) -> String {
             rest = &rest[password_end..];
         }
     }
-    if let Some((end, _)) = kept.char_indices().find(|(at, c)| at + c.len_utf8() > TEXT_LIMIT) {
+    if let Some((end, _)) = kept.char_indices().find(|(at, c)| at + c.len_utf8() > limit) {
         kept.truncate(end);
     } else if rest.is_empty() {
         return kept;
@@ -144,5 +169,7 @@ mod tests {
         let kept = without_secrets(&text);
         assert!(kept.len() < 1100 && kept.ends_with("... (6000 bytes)"), "{kept}");
         assert_eq!(without_secrets("short"), "short");
+        assert_eq!(super::kept(&text), text);
+        assert_eq!(kept_value(&json!([text])), json!([text]));
     }
 }

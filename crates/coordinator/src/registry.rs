@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, ports, sessions, work};
+use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -26,6 +26,12 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),
+        Entry::of::<memories::RememberMemory>(),
+        Entry::of::<memories::Recall>(),
+        Entry::of::<working_memory::UpdateNotes>(),
+        Entry::of::<working_memory::GetNotes>(),
+        Entry::of::<skills::RecordSkillUse>(),
+        Entry::of::<skills::RecallSkills>(),
         Entry::of::<audit::QueryAudit>(),
         Entry::of::<help::Help>(),
     ]

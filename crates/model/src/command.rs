@@ -13,7 +13,10 @@ use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
+use crate::memories::Remember;
+use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
+use crate::working_memory::UpdateWorkingMemory;
 
 /// One operation's run, as handed to the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,12 @@ pub enum Action {
         /// Whose.
         session_id: SessionId,
     },
+    /// Store a memory.
+    Remember(Remember),
+    /// Write or forget a note.
+    UpdateWorkingMemory(UpdateWorkingMemory),
+    /// Count a use of a skill.
+    RecordSkillUse(RecordSkillUse),
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -310,6 +319,27 @@ pub enum Outcome {
         /// Did it have one?
         released: bool,
     },
+    /// The memory is stored.
+    Remembered {
+        /// Its id: that of the memory it was merged into, if it was.
+        memory_id: Uuid,
+        /// Was it a repetition, and merged?
+        merged: bool,
+    },
+    /// The note is written, or forgotten.
+    Noted {
+        /// How many notes the session has now.
+        notes: u32,
+        /// The notes that had to go for it.
+        dropped: Vec<String>,
+    },
+    /// The use is counted.
+    SkillUsed {
+        /// How often the skill was used, whatever for.
+        uses: u32,
+        /// How often it worked.
+        successes: u32,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -470,6 +500,20 @@ pub enum Refusal {
         /// As what.
         status: TaskStatus,
     },
+    /// No such memory in this project.
+    MemoryNotFound {
+        /// Which.
+        memory_id: Uuid,
+    },
+    /// The memory that was to be superseded has been superseded already.
+    MemorySuperseded {
+        /// Which.
+        memory_id: Uuid,
+        /// By which.
+        superseded_by: Uuid,
+    },
+    /// Every note of the session is pinned, and there is room for no more.
+    WorkingMemoryFull,
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
     /// The request names an agent or type that the caller's key is not bound to.
@@ -495,6 +539,9 @@ impl Refusal {
             Self::TaskNotFoundOrNotClaimedByAgent => "task_not_found_or_not_claimed_by_agent",
             Self::TaskNotFound => "task_not_found",
             Self::TaskAlreadyEnded { .. } => "task_already_ended",
+            Self::MemoryNotFound { .. } => "memory_not_found",
+            Self::MemorySuperseded { .. } => "memory_superseded",
+            Self::WorkingMemoryFull => "working_memory_full",
             Self::KeyNotFound => "key_not_found",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }

@@ -6,6 +6,7 @@
 //! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
+//! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
@@ -17,9 +18,14 @@ pub mod handoffs;
 pub mod id;
 pub mod key;
 pub mod locks;
+pub mod memories;
 pub mod ports;
+pub mod ranking;
 pub mod sessions;
+pub mod skills;
+pub mod text;
 pub mod work;
+pub mod working_memory;
 
 /// A JSON value kept as the text it arrived in, so that no engine re-writes its numbers or the order of its fields.
 ///

@@ -3,6 +3,7 @@
 //! Three implementations of one behaviour: [`memory`] is the reference, [`sqlite`] the embedded default, [`postgres`] the
 //! one for teams, reached directly or through PostgREST. The first two run the rules of [`engine`] over their rows; PostgreSQL has the same rules in PL/pgSQL,
 //! where they cost one round trip a batch. The conformance suite and a differential test hold them together.
+//! [`recall`] is the way from a question to memories, the same for every store.
 //! [`GroupCommit`] gathers what arrives while a commit is under way, so that many callers share one.
 
 mod clock;
@@ -10,6 +11,7 @@ mod engine;
 mod group_commit;
 pub mod memory;
 pub mod postgres;
+mod recall;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -23,9 +25,13 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter};
+use model::working_memory::{Note, NotesOwner};
+pub use recall::recall;
 use uuid::Uuid;
 
 /// A place where the state of projects is kept.
@@ -67,6 +73,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// The rows of the audit trail behind a position, oldest first, at most `limit`.
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Where the words and filters occur: what the index knows of them.
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found, StoreError>;
+
+    /// The memories of these numbers with all that superseded them, oldest first, and the weight of the words in each.
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>, StoreError>;
+
+    /// The owner's notes, oldest first: the one of this key, or all.
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>, StoreError>;
+
+    /// All skills, last used first (at most 1,000).
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
 
     /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;

@@ -40,6 +40,10 @@ const SQLITE_ROWS: &str = "crates/store/src/sqlite/rows.rs";
 const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
 const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
 const PG_ACCESS: &str = "crates/store/migrations/postgres/functions/access.sql";
+const MEMORIES: &str = "crates/store/src/engine/memories.rs";
+const RANKING: &str = "crates/model/src/ranking.rs";
+const SQLITE_MEMORIES: &str = "crates/store/src/sqlite/memories.rs";
+const PG_MEMORIES: &str = "crates/store/migrations/postgres/functions/memories.sql";
 const PG_APPLY: &str = "crates/store/migrations/postgres/functions/apply.sql";
 const PG_LOCKS: &str = "crates/store/migrations/postgres/functions/locks.sql";
 const PG_HANDOFFS: &str = "crates/store/migrations/postgres/functions/handoffs.sql";
@@ -449,6 +453,56 @@ pub const BUGS: &[Bug] = &[
             file: PG_ACCESS,
             from: "alter table %s enable row level",
             to: "alter table %s disable row level",
+        }],
+    },
+    Bug {
+        name: "a superseded memory keeps its rank",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: RANKING,
+            from: "Some(heir) => rounded(OUTDATED * own.min(ranked[heir].relevance)),",
+            to: "Some(_) => rounded(own),",
+        }],
+    },
+    Bug {
+        name: "a memory can be superseded twice",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: MEMORIES,
+            from: "Some(by) if twin.is_none_or(|twin| twin.memory_id != by) => {",
+            to: "Some(by) if by.is_nil() => {",
+        }],
+    },
+    Bug {
+        name: "a merge does not make a memory found by more",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_MEMORIES,
+            from: "if before.is_some_and(|before| before >= weight) {",
+            to: "if before.is_some() {",
+        }],
+    },
+    Bug {
+        name: "another project's words are counted",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_MEMORIES,
+            from: "where project = :project and term in (select value from json_each(:terms))",
+            to: "where :project is not null and term in (select value from json_each(:terms))",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: a repetition is merged whenever it comes",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_MEMORIES, from: "or twin.created_at + interval '60 minutes' <= p_turn.now", to: "" }],
+    },
+    Bug {
+        name: "PostgreSQL: common words are served first",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_MEMORIES,
+            from: "over (order by k.memories, k.term collate \"C\") + k.memories as share",
+            to: "over (order by k.memories desc, k.term collate \"C\") + k.memories as share",
         }],
     },
 ];

@@ -7,6 +7,7 @@ mod demo;
 mod handoffs;
 mod locks;
 mod mcp;
+mod memory;
 mod official_client;
 mod ports;
 mod project;

@@ -4,6 +4,7 @@
 mod agent;
 mod doors;
 mod keys;
+mod memories;
 mod minimal;
 mod registry;
 mod support;

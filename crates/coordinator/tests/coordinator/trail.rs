@@ -59,6 +59,8 @@ async fn every_kind_of_no_is_recorded_with_its_code() {
     let submit = json!({"task_type": "t", "description": "d", "idempotency_key": "once", "max_attempts": 1});
     let task = call(&coordinator, &anna, "submit_work", submit).await.unwrap()["task_id"].clone();
     call(&coordinator, &anna, "acquire_lock", json!({"file_path": "a"})).await.unwrap();
+    let old = json!({"event_type": "error", "summary": "old"});
+    let old = call(&coordinator, &anna, "remember", old).await.unwrap()["memory_id"].clone();
     let depending = |id: &Value| json!({"task_type": "t", "description": "d", "depends_on": [id]});
     for (operation, arguments, code) in [
         ("acquire_lock", json!({"file_path": "a"}), "locked_by_other"),
@@ -82,6 +84,9 @@ async fn every_kind_of_no_is_recorded_with_its_code() {
         ("cancel_task", json!({"task_id": task, "reason": "r"}), "task_already_ended"),
         ("submit_work", depending(&task), "dependency_failed"),
         ("heartbeat", json!({}), "session_not_found"),
+        ("remember", json!({"event_type": "error", "summary": "s", "supersedes": NOBODY}), "memory_not_found"),
+        ("remember", json!({"event_type": "error", "summary": "new", "supersedes": old}), ""),
+        ("remember", json!({"event_type": "error", "summary": "newer", "supersedes": old}), "memory_superseded"),
     ] {
         let before = trail(&coordinator).await.len();
         let answer = call(&coordinator, &bert, operation, arguments.clone()).await;

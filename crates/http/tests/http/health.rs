@@ -13,9 +13,12 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter};
+use model::working_memory::{Note, NotesOwner};
 use serde_json::json;
 use store::{Store, StoreError};
 use uuid::Uuid;
@@ -70,6 +73,18 @@ impl Store for Broken {
         self.answer().await
     }
     async fn audit_after(&self, _: &Project, _: i64, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.answer().await
+    }
+    async fn search_memories(&self, _: &Project, _: &Search) -> Result<Found, StoreError> {
+        self.answer().await
+    }
+    async fn memories(&self, _: &Project, _: &[i64], _: &[String]) -> Result<Vec<Candidate>, StoreError> {
+        self.answer().await
+    }
+    async fn notes(&self, _: &Project, _: &NotesOwner, _: Option<&str>) -> Result<Vec<Note>, StoreError> {
+        self.answer().await
+    }
+    async fn skills(&self, _: &Project) -> Result<Vec<Skill>, StoreError> {
         self.answer().await
     }
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError> {

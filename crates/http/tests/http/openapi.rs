@@ -113,6 +113,14 @@ async fn answers_are_as_documented() {
         ("/work/cancel", task(json!({"reason": "enough"}))),
         ("/work/cancel", json!({"task_id": nobody, "reason": "enough"})),
         ("/work/submit", json!({"task_type": "t", "description": "d"})),
+        ("/memory/store", anna(json!({"event_type": "error", "summary": "it broke", "details": {"a": 1}}))),
+        ("/memory/store", anna(json!({"event_type": "error", "summary": "it broke", "outcome": "negative"}))),
+        ("/memory/query", bert(json!({"task_description": "what broke?", "explain": true}))),
+        ("/memory/query", bert(json!({"tags": ["none"]}))),
+        ("/memory/working", anna(json!({"key": "plan", "value": {"steps": [1]}, "pinned": true}))),
+        ("/memory/working", anna(json!({"key": "other"}))),
+        ("/memory/skills/use", anna(json!({"skill_name": "bisect", "success": true, "steps": ["halve"]}))),
+        ("/memory/skills/query", json!({"task_type": "bisect"})),
         ("/agents/cleanup", bert(json!({}))),
         ("/handoffs/read", anna(json!({}))),
         ("/handoffs/write", anna(json!({"summary": "half done", "next_steps": ["the rest"], "feature_id": "f"}))),
@@ -137,6 +145,8 @@ async fn answers_are_as_documented() {
         "/ports/status".into(),
         "/help".into(),
         "/help?operation=acquire_lock".into(),
+        "/memory/working?agent_id=anna&session_id=s".into(),
+        "/memory/working?key=none".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));

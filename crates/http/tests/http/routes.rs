@@ -87,6 +87,8 @@ fn the_contract_s_required_identity_is_required() {
         ("/handoffs/write", BodyIdentity::Agent),
         // A session's ports are asked for by its name; nobody need say who asks.
         ("/ports/allocate", BodyIdentity::WithoutSession),
+        ("/memory/store", BodyIdentity::Agent),
+        ("/memory/query", BodyIdentity::Agent),
     ] {
         let (entry, _) = all().find(|(_, route)| route.path == path).unwrap();
         assert_eq!(entry.body_identity, required, "{path}");

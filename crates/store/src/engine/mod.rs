@@ -5,12 +5,14 @@
 
 mod handoffs;
 mod locks;
+mod memories;
 mod ports;
 mod reap;
 mod sessions;
 mod work;
 
 use jiff::Timestamp;
+pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
 use model::command::{Action, Command, Freed, Outcome, Refusal};
 use model::handoffs::Handoff;
@@ -27,7 +29,7 @@ use crate::StoreError;
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows {
+pub trait Rows: MemoryRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -173,6 +175,9 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::WriteHandoff(handoff) => handoffs::write(rows, now, caller, handoff),
         Action::AllocatePorts(allocate) => ports::allocate(rows, now, caller, allocate),
         Action::ReleasePorts { session_id } => ports::release(rows, now, session_id),
+        Action::Remember(remember) => memories::remember(rows, now, command, remember),
+        Action::UpdateWorkingMemory(update) => memories::note(rows, now, caller, update),
+        Action::RecordSkillUse(used) => memories::record_skill_use(rows, now, used),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;

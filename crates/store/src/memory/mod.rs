@@ -1,11 +1,14 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
+mod memories;
+
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use memories::Memories;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
@@ -13,9 +16,12 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter, TaskStatus};
+use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -44,6 +50,7 @@ struct State {
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
     handoffs: Vec<Handoff>,
+    memories: Memories,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
 }
@@ -152,6 +159,22 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found> {
+        self.read(project, |state, now| Ok(state.memories.search(search, now)))
+    }
+
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>> {
+        self.read(project, |state, _| Ok(state.memories.candidates(seqs, words)))
+    }
+
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>> {
+        self.read(project, |state, _| Ok(state.memories.notes(owner, key)))
+    }
+
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
+        self.read(project, |state, _| Ok(state.memories.skills()))
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, |state, _| {
             Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
@@ -184,32 +207,32 @@ impl Store for MemoryStore {
 
 impl Contents {
     /// What a transaction of the project may touch.
-    fn rows<'a>(&'a mut self, project: &'a Project) -> MemoryRows<'a> {
+    fn rows<'a>(&'a mut self, project: &'a Project) -> ReferenceRows<'a> {
         let state = self.projects.entry(project.clone()).or_default();
-        MemoryRows { project, state, port_blocks: &mut self.port_blocks }
+        ReferenceRows { project, state, port_blocks: &mut self.port_blocks }
     }
 }
 
-struct MemoryRows<'a> {
+struct ReferenceRows<'a> {
     project: &'a Project,
     state: &'a mut State,
     port_blocks: &'a mut BTreeMap<(Project, SessionId), PortBlock>,
 }
 
-impl Deref for MemoryRows<'_> {
+impl Deref for ReferenceRows<'_> {
     type Target = State;
     fn deref(&self) -> &State {
         self.state
     }
 }
 
-impl DerefMut for MemoryRows<'_> {
+impl DerefMut for ReferenceRows<'_> {
     fn deref_mut(&mut self) -> &mut State {
         self.state
     }
 }
 
-impl MemoryRows<'_> {
+impl ReferenceRows<'_> {
     fn place(&self, session: &SessionId) -> (Project, SessionId) {
         (self.project.clone(), session.clone())
     }
@@ -252,7 +275,7 @@ impl State {
     }
 }
 
-impl Rows for MemoryRows<'_> {
+impl Rows for ReferenceRows<'_> {
     fn project(&self) -> &Project {
         self.project
     }

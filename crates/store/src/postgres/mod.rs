@@ -24,9 +24,12 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter};
+use model::working_memory::{Note, NotesOwner};
 use postgrest::Postgrest;
 pub use postgrest::PostgrestAddress;
 use serde::de::DeserializeOwned;
@@ -68,6 +71,10 @@ enum Query<'a> {
     PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
+    SearchMemories(&'a Search),
+    Memories { seqs: &'a [i64], words: &'a [String] },
+    Notes { owner: &'a NotesOwner, key: Option<&'a str> },
+    Skills,
     ApiKeys,
     DueProjects,
 }
@@ -177,6 +184,22 @@ impl Store for PostgresStore {
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::Audit(filter)).await
+    }
+
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found> {
+        self.read(Some(project), &Query::SearchMemories(search)).await
+    }
+
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>> {
+        self.read(Some(project), &Query::Memories { seqs, words }).await
+    }
+
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>> {
+        self.read(Some(project), &Query::Notes { owner, key }).await
+    }
+
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
+        self.read(Some(project), &Query::Skills).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

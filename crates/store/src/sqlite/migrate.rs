@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_positions.sql"),
     include_str!("../../migrations/sqlite/0003_handoffs_and_ports.sql"),
     include_str!("../../migrations/sqlite/0004_locks_of_sessions.sql"),
+    include_str!("../../migrations/sqlite/0005_memories.sql"),
 ];
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do

@@ -6,6 +6,7 @@
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
+mod memories;
 mod migrate;
 mod read;
 mod records;
@@ -28,9 +29,12 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
 use model::sessions::Session;
+use model::skills::Skill;
 use model::work::{Task, TaskFilter};
+use model::working_memory::{Note, NotesOwner};
 use rows::SqliteRows;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -159,6 +163,25 @@ impl Store for SqliteStore {
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         let filter = filter.clone();
         self.read(project, move |c, p, _| read::audit(c, p, &filter)).await
+    }
+
+    async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found> {
+        let search = search.clone();
+        self.read(project, move |c, p, now| memories::search(c, p, &search, now)).await
+    }
+
+    async fn memories(&self, project: &Project, seqs: &[i64], words: &[String]) -> Result<Vec<Candidate>> {
+        let (seqs, words) = (seqs.to_vec(), words.to_vec());
+        self.read(project, move |c, p, _| memories::candidates(c, p, &seqs, &words)).await
+    }
+
+    async fn notes(&self, project: &Project, owner: &NotesOwner, key: Option<&str>) -> Result<Vec<Note>> {
+        let (owner, key) = (owner.clone(), key.map(str::to_owned));
+        self.read(project, move |c, p, _| memories::notes(c, p, &owner, key.as_deref())).await
+    }
+
+    async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
+        self.read(project, |c, p, _| memories::skills(c, p)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

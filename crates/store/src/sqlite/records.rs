@@ -183,7 +183,7 @@ pub fn micros(instant: Timestamp) -> i64 {
     instant.as_microsecond()
 }
 
-fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+pub fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(row.get(at)?).map_err(|e| bad(at, Type::Integer, e))
 }
 
@@ -192,18 +192,18 @@ fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timesta
     micros.map(Timestamp::from_microsecond).transpose().map_err(|e| bad(at, Type::Integer, e))
 }
 
-fn uuid(row: &Row<'_>, at: usize) -> rusqlite::Result<Uuid> {
+pub fn uuid(row: &Row<'_>, at: usize) -> rusqlite::Result<Uuid> {
     Ok(Uuid::from_bytes(row.get(at)?))
 }
 
 /// A value that serde writes as a string: a name or a variant.
-fn word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+pub fn word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
     let text: String = row.get(at)?;
     T::deserialize(serde::de::value::StringDeserializer::<serde::de::value::Error>::new(text))
         .map_err(|e| bad(at, Type::Text, e))
 }
 
-fn optional_word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>> {
+pub fn optional_word<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>> {
     if row.get_ref(at)? == rusqlite::types::ValueRef::Null { Ok(None) } else { word(row, at).map(Some) }
 }
 
@@ -212,7 +212,7 @@ pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn json_column<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+pub fn json_column<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
     let text: String = row.get(at)?;
     serde_json::from_str(&text).map_err(|e| bad(at, Type::Text, e))
 }

@@ -20,8 +20,8 @@ use crate::engine::{NewEntry, Rows};
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
-    connection: &'a Connection,
-    project: &'a Project,
+    pub(super) connection: &'a Connection,
+    pub(super) project: &'a Project,
     /// What there was at the beginning, so that nobody looks for what is not there, and what came since. What went since
     /// may still be in it.
     overview: Overview,
@@ -47,11 +47,11 @@ impl<'a> SqliteRows<'a> {
 }
 
 impl SqliteRows<'_> {
-    fn execute(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<()> {
+    pub fn execute(&self, sql: &str, params: &[(&str, &dyn ToSql)]) -> Result<()> {
         self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map(drop).map_err(failure)
     }
 
-    fn select<T>(
+    pub fn select<T>(
         &self,
         sql: &str,
         params: &[(&str, &dyn ToSql)],

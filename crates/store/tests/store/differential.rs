@@ -21,9 +21,13 @@ use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
+use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
 use model::ports::PortBlock;
+use model::ranking::{Question, Ranked};
 use model::sessions::Session;
+use model::skills::{RecordSkillUse, Skill};
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
+use model::working_memory::{Note, NotesOwner, UpdateWorkingMemory};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -97,6 +101,9 @@ const CAPABILITIES: &[&str] = &["c++", "rust", "ünï"];
 const TEXTS: &[&str] = &["", "plain", "it's \"quoted\" \\ % _ $1 – ünï\n\t\u{1f980}", "'); drop table locks; --"];
 const JSON: &[&str] =
     &["null", "{\"b\": 1.0, \"a\": [1e2, \"\\u00e9\"], \"b\": 2}", "\"'\\\\\"", "123456789012345678901234567890"];
+const SUMMARIES: &[&str] = &["pool of zones", "zones", "it's ünï \u{1f980} src/zones.rs:7", "pool Pool pool"];
+const WORDS: &[&str] = &["pool", "zone", "src/zones.rs", "ünï", "retri", "it's", "#db", "nothing"];
+const TAGS: &[&str] = &["db", "it's", "ünï"];
 const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
 
 /// What happens, in order.
@@ -175,6 +182,19 @@ enum What {
     ReleasePorts {
         session: &'static str,
     },
+    Remember(RememberAsk),
+    Note {
+        key: &'static str,
+        value: Option<&'static str>,
+        pinned: Option<bool>,
+    },
+    SkillUse {
+        name: &'static str,
+        task_type: &'static str,
+        success: bool,
+        description: Option<&'static str>,
+        steps: Option<Vec<&'static str>>,
+    },
     CreateKey(u8),
     RevokeKey(u8),
     Refuse(&'static str),
@@ -193,6 +213,18 @@ struct SubmitAsk {
     feature: Option<&'static str>,
     input: Option<&'static str>,
     text: &'static str,
+}
+
+#[derive(Clone, Debug)]
+struct RememberAsk {
+    summary: &'static str,
+    details: Option<&'static str>,
+    outcome: Option<Effect>,
+    lessons: Vec<&'static str>,
+    tags: Vec<&'static str>,
+    /// The latest but so many; past the first there is none.
+    supersedes: Option<u8>,
+    used: Vec<u8>,
 }
 
 /// Proof of a grant, true or not.
@@ -329,7 +361,33 @@ fn what() -> impl Strategy<Value = What> {
     // A few blocks that overlap in every way.
     let allocate_ports = (one(SESSIONS), vec(0_u16..20, 0..4), ttl())
         .prop_map(|(session, candidates, ttl)| What::AllocatePorts { session, candidates, ttl });
+    let effect = select(vec![Effect::Positive, Effect::Negative, Effect::Neutral]);
+    let remember = (
+        (one(SUMMARIES), option::of(one(TEXTS)), option::of(effect)),
+        vec(select(&["retry the pool", "it's a lesson", ""][..]), 0..3),
+        vec(select(TAGS), 0..3),
+        option::weighted(0.4, 0_u8..5),
+        vec(0_u8..6, 0..2),
+    )
+        .prop_map(|((summary, details, outcome), lessons, tags, supersedes, used)| {
+            What::Remember(RememberAsk { summary, details, outcome, lessons, tags, supersedes, used })
+        });
+    let note = (one(TEXTS), option::weighted(0.8, select(JSON)), option::of(any::<bool>()))
+        .prop_map(|(key, value, pinned)| What::Note { key, value, pinned });
+    let skill_use =
+        (one(TEXTS), one(TYPES), any::<bool>(), option::of(one(TEXTS)), option::of(vec(select(TEXTS), 0..3))).prop_map(
+            |(name, task_type, success, description, steps)| What::SkillUse {
+                name,
+                task_type,
+                success,
+                description,
+                steps,
+            },
+        );
     prop_oneof![
+        6 => remember,
+        2 => note,
+        2 => skill_use,
         14 => acquire,
         5 => (keys(), token()).prop_map(|(keys, token)| What::Release { keys, token }),
         8 => submit,
@@ -359,6 +417,7 @@ struct Run {
     number: u128,
     now: Timestamp,
     submitted: Vec<Uuid>,
+    remembered: Vec<Uuid>,
     made_keys: Vec<u8>,
     commands: u128,
     answered: usize,
@@ -394,6 +453,11 @@ struct Seen {
     port_blocks: Vec<PortBlock>,
     audit: Vec<AuditEntry>,
     refusals: Vec<AuditEntry>,
+    found: Found,
+    candidates: Vec<Candidate>,
+    recalled: Vec<Vec<Ranked>>,
+    notes: Vec<Vec<Note>>,
+    skills: Vec<Skill>,
     keys: Vec<ApiKey>,
 }
 
@@ -543,6 +607,14 @@ impl Run {
             expected.audit.iter().rev().map(|e| e.seq).eq(1..=expected.audit.len() as i64),
             "gaps in the trail"
         );
+        // A superseded memory never comes before its successor.
+        for ranked in &expected.recalled {
+            for (at, after) in ranked.iter().enumerate() {
+                let is_outdated = |before: &Ranked| before.memory.superseded_by == Some(after.memory.memory_id);
+                prop_assert!(!ranked[..at].iter().any(is_outdated), "{:?}", ranked);
+                prop_assert!((0.0..=1.0).contains(&after.relevance));
+            }
+        }
         let rows = expected.audit.iter().filter(|e| e.agent_id != SYSTEM_AGENT).count();
         prop_assert_eq!(rows, self.answered, "one row for each command that was answered");
         for world in &self.worlds[1..] {
@@ -576,6 +648,23 @@ impl Run {
         let failed_only = TaskFilter { status: Some(TaskStatus::Failed), ..all_tasks() };
         let tasks = store.tasks(project, &all_tasks()).await.map_err(failed)?;
         let page = TaskFilter { limit: 2, before: tasks.get(1).map(|t| t.seq), task_type: None, ..all_tasks() };
+        let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let search = Search { words: texts(WORDS), filters: texts(&[EVERY, "#db", "!error", "!decision"]), limit: 7 };
+        let found = store.search_memories(project, &search).await.map_err(failed)?;
+        let seqs: Vec<i64> = found.words.iter().chain(&found.filters).flat_map(|p| p.seqs.iter().copied()).collect();
+        let mut recalled = vec![];
+        for (text, tags) in [("pool of zones in src/zones.rs", vec![]), ("", vec![]), ("retry ünï", texts(&["db"]))] {
+            let question = Question::new(text, &tags, None);
+            recalled.push(store::recall(&**store, project, &question).await.map_err(failed)?);
+        }
+        let mut notes = vec![];
+        for name in AGENTS {
+            for session in [None, Some(SESSIONS[0]), Some(SESSIONS[2])] {
+                let session_id = session.map(|s| SessionId::new(s).unwrap());
+                let owner = NotesOwner { agent_id: agent(name), session_id };
+                notes.push(store.notes(project, &owner, None).await.map_err(failed)?);
+            }
+        }
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
@@ -604,6 +693,11 @@ impl Run {
             port_blocks,
             audit,
             refusals,
+            candidates: store.memories(project, &seqs, &search.words).await.map_err(failed)?,
+            found,
+            recalled,
+            notes,
+            skills: store.skills(project).await.map_err(failed)?,
             keys,
         })
     }
@@ -706,6 +800,19 @@ impl Run {
                 })
             }
             What::ReleasePorts { session } => Action::ReleasePorts { session_id: SessionId::new(*session).unwrap() },
+            What::Remember(ask) => Action::Remember(self.remember(caller, ask)),
+            What::Note { key, value, pinned } => Action::UpdateWorkingMemory(UpdateWorkingMemory {
+                key: (*key).into(),
+                value: value.map(|text| JsonText::from_trusted(text.into())),
+                pinned: *pinned,
+            }),
+            What::SkillUse { name, task_type, success, description, steps } => Action::RecordSkillUse(RecordSkillUse {
+                skill_name: (*name).into(),
+                task_type: (*task_type).into(),
+                success: *success,
+                description: description.map(Into::into),
+                steps: steps.as_ref().map(|steps| steps.iter().map(|s| (*s).into()).collect()),
+            }),
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -752,6 +859,34 @@ impl Run {
             assignee: ask.assignee.map(agent),
             feature_id: ask.feature.map(Into::into),
         }
+    }
+
+    fn remember(&mut self, caller: &Caller, ask: &RememberAsk) -> Remember {
+        let unknown = self.id(7, 0);
+        let latest = |back: &u8| self.remembered.iter().rev().nth((*back).into()).copied().unwrap_or(unknown);
+        let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let mut lessons = texts(&ask.lessons);
+        lessons.sort();
+        lessons.dedup();
+        let mut used: Vec<Uuid> = ask.used.iter().map(latest).collect();
+        used.sort();
+        used.dedup();
+        let supersedes = ask.supersedes.as_ref().map(latest);
+        let memory_id = self.id(6, self.remembered.len() as u128);
+        self.remembered.push(memory_id);
+        harness::found_by_its_words(Remember {
+            memory_id,
+            event_type: if ask.summary.contains("pool") { EventType::Error } else { EventType::Decision },
+            summary: ask.summary.into(),
+            details: ask.details.iter().map(|d| (*d).into()).collect(),
+            outcome: ask.outcome,
+            lessons,
+            tags: model::memories::canonical_tags(&texts(&ask.tags)),
+            supersedes,
+            used,
+            fingerprint: format!("{} {}", caller.agent_id, ask.summary),
+            terms: Default::default(),
+        })
     }
 
     fn task(&self, caller: &Caller, task: TaskRef) -> Uuid {
@@ -860,6 +995,7 @@ fn compare(engines: &[Engine]) {
             number: number.get(),
             now: Timestamp::UNIX_EPOCH,
             submitted: vec![],
+            remembered: vec![],
             made_keys: vec![],
             commands: 0,
             answered: 0,

@@ -14,7 +14,10 @@ use model::handoffs::Notes;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode};
+use model::memories::{EventType, Remember};
+use model::skills::RecordSkillUse;
 use model::work::{CANCELLED, Task};
+use model::working_memory::UpdateWorkingMemory;
 use serde_json::json;
 use store::memory::MemoryStore;
 use store::postgres::{PoolSize, PostgresStore, PostgrestAddress};
@@ -348,7 +351,21 @@ macro_rules! acts {
         }
     )* };
 }
-acts!(Acquire, Release, Submit, Claim, Complete, Cancel, Register, Cleanup, WriteHandoff, AllocatePorts);
+acts!(
+    Acquire,
+    Release,
+    Submit,
+    Claim,
+    Complete,
+    Cancel,
+    Register,
+    Cleanup,
+    WriteHandoff,
+    AllocatePorts,
+    Remember,
+    UpdateWorkingMemory,
+    RecordSkillUse
+);
 
 impl Act for Action {
     fn action(self) -> Action {
@@ -384,6 +401,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::WriteHandoff(_) => "write_handoff",
         Action::AllocatePorts(_) => "allocate_ports",
         Action::ReleasePorts { .. } => "release_ports",
+        Action::Remember(_) => "remember",
+        Action::UpdateWorkingMemory(_) => "update_working_memory",
+        Action::RecordSkillUse(_) => "record_skill_use",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
         Action::Refuse(_) => "refused",
@@ -501,6 +521,29 @@ pub fn ports(session: &str, candidates: &[u16]) -> AllocatePorts {
 /// The block of that session.
 pub fn release_ports(session: &str) -> Action {
     Action::ReleasePorts { session_id: SessionId::new(session).unwrap() }
+}
+
+/// A discovery, found by its words.
+pub fn memory(summary: &str) -> Remember {
+    let memory = Remember {
+        memory_id: Uuid::now_v7(),
+        event_type: EventType::Discovery,
+        summary: summary.into(),
+        details: vec![],
+        outcome: None,
+        lessons: vec![],
+        tags: vec![],
+        supersedes: None,
+        used: vec![],
+        fingerprint: summary.into(),
+        terms: Default::default(),
+    };
+    found_by_its_words(memory)
+}
+
+/// The same, found by what it says now.
+pub fn found_by_its_words(memory: Remember) -> Remember {
+    Remember { terms: memory.found_by(), ..memory }
 }
 
 /// The grants, if it was granted.

@@ -1,4 +1,5 @@
-//! What holds of every store: the conformance cases, the differential test, and many writers at once.
+//! What holds of every store: the conformance cases, the differential test, many writers at once, and
+//! how well memories are found.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
@@ -8,3 +9,4 @@ mod differential;
 mod harness;
 mod opening;
 mod postgrest;
+mod retrieval;

@@ -119,6 +119,21 @@ async fn a_newer_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let directory = directory();
+    let path = directory.path().join("db");
+    let first = Connection::open(&path).unwrap();
+    first.execute_batch(include_str!("../../migrations/sqlite/0001_foundation.sql")).unwrap();
+    first.pragma_update(None, "application_id", 0x4167_436f).unwrap();
+    first.pragma_update(None, "user_version", 1).unwrap();
+    drop(first);
+    let (store, house) = (open(&path).unwrap(), project("house"));
+    store.apply(&house, &[command(&agent("ann"), memory("it works"))]).await.unwrap();
+    let question = model::ranking::Question::new("what works?", &[], None);
+    assert_eq!(store::recall(&store, &house, &question).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_database_of_another_program_is_refused_and_left_alone() {
     for version in [0, 1, 999] {
         let directory = directory();

@@ -95,6 +95,12 @@ begin
                     outcome := coordinator.allocate_ports(turn, command.action);
                 when 'release_ports' then
                     outcome := coordinator.release_ports(turn, command.action);
+                when 'remember' then
+                    outcome := coordinator.remember(turn, command.id, command.action);
+                when 'update_working_memory' then
+                    outcome := coordinator.update_working_memory(turn, command.action);
+                when 'record_skill_use' then
+                    outcome := coordinator.record_skill_use(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then

@@ -43,6 +43,10 @@ begin
         when 'audit_after' then coordinator.list_audit_after(
             p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
         )
+        when 'search_memories' then coordinator.search_memories(p_project, p_query, instant)
+        when 'memories' then coordinator.find_memories(p_project, p_query)
+        when 'notes' then coordinator.list_notes(p_project, p_query)
+        when 'skills' then coordinator.list_skills(p_project)
     end;
 end
 $$;
