@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve, status, team,
-    watch, work,
+    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve,
+    status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -89,6 +89,8 @@ pub enum Command {
     /// Make, list and revoke the keys that open the HTTP server
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say whether a command may run: what it would destroy, send or give away
+    Guard(guard::Check),
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
@@ -125,6 +127,7 @@ impl Command {
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
+            Self::Guard(check) => guard::run(globals, &check),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),

@@ -10,6 +10,7 @@ mod desk;
 mod doctor;
 mod exit;
 mod fields;
+mod guard;
 mod handoffs;
 mod keys;
 mod locks;

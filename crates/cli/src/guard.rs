@@ -1,0 +1,166 @@
+//! `coordinator guard`: what would this command destroy, send or give away? Needs no database.
+
+use std::io::{self, BufRead, Write};
+use std::time::Instant;
+
+use guardrails::{Decision, Guard, PROFILES, Packs, Request, Trust, Verdict};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::arguments::Globals;
+use crate::exit::{Exit, Trouble};
+use crate::output;
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The command, as one word; SQL works too
+    #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    command: Option<String>,
+    /// The directory it would start in
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// The home directory of whoever would run it
+    #[arg(long, value_name = "DIR", env = "HOME")]
+    home: Option<String>,
+    /// Judge as for an agent of this profile, or with trust 0 to 4
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Read {"id", "command"} lines from standard input and answer each with a line
+    #[arg(long)]
+    jsonl: bool,
+    /// Also apply the rules of this file
+    #[arg(long, value_name = "FILE")]
+    pack: Vec<std::path::PathBuf>,
+    /// Leave a pack of rules out
+    #[arg(long, value_name = "NAME")]
+    without: Vec<String>,
+}
+
+/// A line of input.
+#[derive(Debug, Deserialize)]
+struct Line {
+    id: serde_json::Value,
+    command: String,
+    #[serde(default)]
+    cwd: Option<String>,
+    #[serde(default)]
+    home: Option<String>,
+    #[serde(default)]
+    profile: Option<String>,
+}
+
+/// Checks it.
+pub fn run(globals: &Globals, check: &Check) -> anyhow::Result<Exit> {
+    let trust = check.profile.as_deref().map(trust).transpose()?;
+    let guard = guard(check)?;
+    if check.jsonl {
+        return lines(&guard, check, trust);
+    }
+    let command = check.command.as_deref().unwrap_or_default();
+    let request =
+        Request { command, cwd: check.cwd.as_deref(), home: check.home.as_deref(), trust, ..Request::default() };
+    let verdict = guard.check(&request);
+    if globals.json {
+        output::json(&serde_json::to_value(&verdict)?)?;
+    } else {
+        output::print(in_words(&verdict))?;
+    }
+    Ok(if verdict.is_safe() { Exit::Done } else { Exit::Refused })
+}
+
+fn guard(check: &Check) -> anyhow::Result<Guard> {
+    let mut packs = Packs::default();
+    for name in &check.without {
+        if !Packs::names().any(|known| known == name) {
+            let all: Vec<&str> = Packs::names().collect();
+            return Err(Trouble::usage(format!("there is no pack {name:?}; the packs are {}", all.join(", "))).into());
+        }
+        packs = packs.without(name);
+    }
+    for path in &check.pack {
+        let source = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Trouble::usage(format!("the pack {source} cannot be read: {error}")))?;
+        packs = packs.with(source, text);
+    }
+    Guard::new(&packs).map_err(|bad| Trouble::new(Exit::Usage, "bad_pack", bad.to_string()).into())
+}
+
+/// The trust that a profile's name or a number stands for.
+fn trust(profile: &str) -> Result<Trust, Trouble> {
+    let level = profile.parse().ok().and_then(Trust::new).or_else(|| Trust::of_profile(profile));
+    level.ok_or_else(|| {
+        let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+        Trouble::usage(format!("there is no profile {profile:?}; say one of {}, or 0 to 4", names.join(", ")))
+    })
+}
+
+/// Answers line by line, as long as there are any.
+fn lines(guard: &Guard, check: &Check, trust_of_all: Option<Trust>) -> anyhow::Result<Exit> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut input = io::stdin().lock();
+    let mut bytes = vec![];
+    for number in 1.. {
+        bytes.clear();
+        if input.read_until(b'\n', &mut bytes)? == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line: Line = serde_json::from_str(&text).map_err(|error| {
+            Trouble::usage(format!("line {number} of standard input is no {{\"id\", \"command\"}}: {error}"))
+        })?;
+        let trust = line.profile.as_deref().map(trust).transpose()?.or(trust_of_all);
+        let request = Request {
+            command: &line.command,
+            cwd: line.cwd.as_deref().or(check.cwd.as_deref()),
+            home: line.home.as_deref().or(check.home.as_deref()),
+            trust,
+            ..Request::default()
+        };
+        let start = Instant::now();
+        let verdict = guard.check(&request);
+        let us = start.elapsed().as_micros();
+        let mut rules: Vec<&str> = verdict.violations.iter().map(|violation| violation.rule.as_str()).collect();
+        rules.dedup();
+        let answer = json!({"id": line.id, "verdict": verdict.decision, "rules": rules, "reason": verdict.reason(), "us": us as u64});
+        writeln!(out, "{answer}")?;
+        // Whoever asks line by line waits for this one.
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The verdict for people.
+fn in_words(verdict: &Verdict) -> String {
+    let tint = match verdict.decision {
+        Decision::Allow => output::Tint::Green,
+        Decision::Warn | Decision::Ask => output::Tint::Yellow,
+        Decision::Block => output::Tint::Red,
+    };
+    let mut text = output::tinted(&verdict.decision.to_string(), tint);
+    if verdict.violations.is_empty() {
+        text.push_str(&format!(": {}", verdict.reason()));
+    }
+    for violation in &verdict.violations {
+        let span = &violation.span;
+        text.push_str(&format!(
+            "\n\n{}  {}  ({}, {})",
+            violation.decision, violation.rule, violation.category, violation.severity
+        ));
+        text.push_str(&format!(
+            "\n  what      {}  [bytes {}..{}]",
+            output::printable(&violation.matched_text),
+            span.start,
+            span.end
+        ));
+        if !violation.reached.is_empty() {
+            text.push_str(&format!("\n  run by    {}", output::printable(&violation.reached.join(" > "))));
+        }
+        text.push_str(&format!("\n  why       {}\n  instead   {}", violation.reason, violation.suggestion));
+    }
+    text
+}

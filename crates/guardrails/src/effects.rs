@@ -1,0 +1,418 @@
+//! What the common programs do to files: which of their arguments they delete, overwrite, open, show or send.
+
+use crate::call::Arg;
+use crate::effect::{Kind, Place};
+use crate::flow::{Flow, is_secret_name};
+use crate::options::Options;
+use crate::place::is_credential;
+use crate::source::{SECRET, plain};
+use crate::walk::Walker;
+
+/// Programs that do nothing with a file's content but look at its outside, or use it for what it is there for.
+const HARMLESS: &[&str] = &[
+    "ls",
+    "stat",
+    "test",
+    "[",
+    "file",
+    "wc",
+    "touch",
+    "echo",
+    "printf",
+    "ssh",
+    "ssh-add",
+    "ssh-keygen",
+    "du",
+    "mkdir",
+    "basename",
+    "dirname",
+    "realpath",
+    "readlink",
+    "chmod",
+    "chown",
+    "chgrp",
+    "find",
+    "git",
+    "docker",
+    "docker-compose",
+    "podman",
+    "true",
+    ":",
+    "which",
+    "export",
+    "rm",
+    "mv",
+    "unlink",
+    "shred",
+    "rmdir",
+    "ln",
+    "cmp",
+    "sha256sum",
+    "md5sum",
+    "sha1sum",
+    "shasum",
+    "gpg",
+    "age",
+    "sops",
+    "ansible-vault",
+    "openssl",
+    "kubectl",
+    "helm",
+    "terraform",
+    "tofu",
+    "cd",
+    "alias",
+    "set",
+    "node",
+    "python",
+    "python3",
+    "cargo",
+    "npm",
+    "npx",
+    "dotenv",
+    "uvicorn",
+    "certbot",
+    "nginx",
+    "psql",
+    "mysql",
+    "sqlite3",
+    "make",
+    "just",
+    "code",
+    "gh",
+    "aws",
+    "gcloud",
+    "az",
+    "history",
+    "man",
+    "type",
+    "exit",
+    "read",
+    "return",
+    "tee",
+    "dd",
+    "truncate",
+    "fallocate",
+    "chattr",
+    "setfacl",
+    "install",
+    "mkcert",
+    "keytool",
+    "chronic",
+    "local",
+    "declare",
+    "rspec",
+    "direnv",
+    "pytest",
+    "jest",
+    "vitest",
+    "ruby",
+    "go",
+    "deno",
+    "bun",
+    "mvn",
+    "gradle",
+    "dotnet",
+    "java",
+    "tsx",
+    "ts-node",
+    "rails",
+    "flask",
+];
+
+/// Programs that carry what they are given to another machine.
+const SENDERS: &[&str] = &[
+    "curl", "wget", "scp", "sftp", "rsync", "nc", "ncat", "netcat", "socat", "ftp", "http", "https", "mail",
+    "sendmail", "mutt", "telnet", "rclone", "croc", "wormhole", "transfer", "xh",
+];
+
+impl Walker<'_> {
+    /// Judges what a program does to what.
+    pub fn effects(&mut self, program: &str, args: &[Arg], stdin: &Flow) {
+        let rest = args.get(1..).unwrap_or_default();
+        let grammar = self.rules.grammar(program);
+        let options = Options::read(rest, grammar);
+        if options.is_harmless(grammar) {
+            return;
+        }
+        let operands: Vec<Arg> = options.operands.iter().map(|arg| (*arg).clone()).collect();
+        match program {
+            "rm" | "grm" | "srm" | "rimraf" | "del" | "erase" | "rd" | "rmdir" | "unlink" | "trash" | "trash-put"
+            | "gio" | "del-cli" | "grmdir" | "wipe" => {
+                self.deletes(program, &options, &operands);
+            }
+            "shred" => operands.iter().for_each(|file| self.effect_on(Kind::Shred, file, "")),
+            "mv" | "gmv" | "rename" | "git-mv" => self.moves(&options, &operands),
+            "cp" | "gcp" | "install" | "ln" | "gln" => self.copies(program, &options, &operands),
+            "dd" => {
+                for arg in &operands {
+                    if let Some(at) = arg.text.strip_prefix("of=").map(|_| 3) {
+                        let file = arg.from(at);
+                        let from_nothing = operands.iter().any(|arg| arg.text == "if=/dev/null");
+                        self.effect_on(if from_nothing { Kind::Empty } else { Kind::Overwrite }, &file, "");
+                    } else if arg.text.starts_with("if=") {
+                        let file = arg.from(3);
+                        if is_credential(&file.text) {
+                            self.effect_on(Kind::Read, &file, "");
+                        }
+                    }
+                }
+            }
+            "tee" | "sponge" => {
+                let kind = if options.has(&["-a", "--append"]) { Kind::Append } else { Kind::Overwrite };
+                operands.iter().for_each(|file| self.effect_on(kind, file, ""));
+            }
+            "truncate" => {
+                let size =
+                    options.values(&["-s", "--size"]).first().map(|arg| arg.plain().into_owned()).unwrap_or_default();
+                let shrinks = !size.starts_with('+') && !size.starts_with('>') && !size.starts_with('%');
+                let operands: Vec<&Arg> = operands.iter().collect();
+                if shrinks {
+                    operands.iter().for_each(|file| {
+                        self.effect_on(Kind::Empty, file, if size == "0" { "to-nothing" } else { "" })
+                    });
+                }
+            }
+            "chmod" => self.permits(&options, rest),
+            "chown" | "chgrp" => {
+                if options.has(&["-R", "--recursive"]) {
+                    operands.iter().skip(1).for_each(|file| self.effect_on(Kind::OwnTree, file, "owner"));
+                } else {
+                    operands.iter().skip(1).for_each(|file| self.effect_on(Kind::OwnTree, file, "one"));
+                }
+            }
+            "setfacl"
+                if rest.iter().any(|arg| {
+                    arg.text.contains("o::rw") || arg.text.contains("other:rw") || arg.text.contains("o:rw")
+                }) =>
+            {
+                operands.iter().skip(1).for_each(|file| self.effect_on(Kind::Open, file, ""));
+            }
+            "rsync" => self.rsync(&options, &operands),
+            "scp" | "sftp" | "rclone" => {}
+            "sed" | "gsed" | "perl"
+                if options.has(&["-i", "--in-place"]) || rest.iter().any(|arg| arg.text.starts_with("-i")) =>
+            {
+                operands.iter().skip(1).for_each(|file| self.effect_on(Kind::Overwrite, file, "edit"));
+            }
+            "curl" | "wget" => {
+                for file in options.values(&["-o", "--output", "-O", "--output-document"]) {
+                    if file.text != "-" {
+                        let file = file.clone();
+                        self.effect_on(Kind::Overwrite, &file, "");
+                    }
+                }
+            }
+            "printenv" => operands.iter().for_each(|name| self.shows(name)),
+            "echo" | "printf" => {}
+            _ => {}
+        }
+        self.reveals(program, &options, rest, stdin);
+    }
+
+    fn deletes(&mut self, program: &str, options: &Options<'_>, operands: &[Arg]) {
+        let tree = match program {
+            "rimraf" | "del-cli" | "srm" | "wipe" => true,
+            "trash" | "trash-put" => false,
+            "del" | "erase" => options.has(&["/s"]),
+            "rd" => true,
+            "rmdir" => options.has(&["/s"]),
+            "gio" => operands.first().is_some_and(|arg| arg.text == "remove"),
+            _ => options.has(&["-r", "-R", "--recursive"]),
+        };
+        let kind = match (program, tree) {
+            ("srm" | "wipe", _) => Kind::Shred,
+            (_, true) => Kind::DeleteTree,
+            (_, false) => Kind::Delete,
+        };
+        // `rmdir` only takes away what is empty.
+        if matches!(program, "rmdir" | "grmdir") && !tree {
+            return;
+        }
+        for file in operands {
+            self.effect_on(kind, file, if file.text.contains(crate::source::STAR) { "many" } else { "" });
+        }
+    }
+
+    fn moves(&mut self, options: &Options<'_>, operands: &[Arg]) {
+        let target = options.values(&["-t", "--target-directory"]).first().map(|arg| (*arg).clone());
+        let (sources, target) = match (target, operands.split_last()) {
+            (Some(target), _) => (operands, target),
+            (None, Some((last, sources))) => (sources, last.clone()),
+            (None, None) => return,
+        };
+        let to_nowhere = self.around.place(&self.env.base, &target.text) == Place::Null;
+        for file in sources {
+            self.effect_on(if to_nowhere { Kind::DeleteTree } else { Kind::Move }, file, "");
+        }
+        if sources.len() == 1 && !options.has(&["-n", "--no-clobber"]) {
+            self.effect_on(Kind::Overwrite, &target, "move");
+        }
+    }
+
+    fn copies(&mut self, program: &str, options: &Options<'_>, operands: &[Arg]) {
+        let Some((target, sources)) = operands.split_last() else { return };
+        let spares = options.has(&["-n", "--no-clobber", "-i", "--interactive"]);
+        let replaces = !program.contains("ln") || options.has(&["-f", "--force"]);
+        if sources.iter().any(|file| file.text == "/dev/null") {
+            self.effect_on(Kind::Empty, target, "");
+        } else if replaces && !spares {
+            // A new copy of a template is what such files begin as.
+            let from_template = sources.iter().all(|file| {
+                let name = plain(&file.text);
+                ["example", "sample", "template", "dist", "default"].iter().any(|word| name.contains(word))
+            });
+            self.effect_on(Kind::Overwrite, target, if from_template { "template" } else { "copy" });
+        }
+        if program == "cp" {
+            for file in sources.iter().filter(|file| is_credential(&file.text) && !is_credential(&target.text)) {
+                self.effect_on(Kind::Read, file, "copy");
+            }
+        }
+    }
+
+    fn permits(&mut self, options: &Options<'_>, rest: &[Arg]) {
+        let mut operands: Vec<Arg> = options.operands.iter().map(|arg| (*arg).clone()).collect();
+        // `chmod -x file`, `chmod -rwx file`: a mode that looks like options.
+        let taken = rest.iter().find(|arg| {
+            let text = arg.plain();
+            text.len() > 1
+                && text.starts_with('-')
+                && text[1..].chars().all(|c| "rwxXst,augo+=-".contains(c))
+                && !text.starts_with("--")
+        });
+        if let Some(mode) = taken {
+            operands.insert(0, mode.clone());
+        }
+        let Some((mode, files)) = operands.split_first() else { return };
+        let mode = mode.plain();
+        let tree = options.has(&["-R", "--recursive"]);
+        let digits = mode.trim_start_matches('=');
+        let kind = if digits.len() >= 3 && digits.chars().all(|c| ('0'..='7').contains(&c)) {
+            let bytes = digits.as_bytes();
+            let (others, special) =
+                (bytes[bytes.len() - 1] - b'0', if bytes.len() > 3 { bytes[bytes.len() - 4] - b'0' } else { 0 });
+            let nobody = digits.bytes().all(|b| b == b'0');
+            match () {
+                () if special & 6 != 0 => Some(Kind::Setuid),
+                () if others & 2 != 0 => Some(Kind::Open),
+                () if nobody => Some(Kind::Close),
+                () => None,
+            }
+        } else {
+            mode.split(',').find_map(|clause| {
+                let at = clause.find(['+', '=', '-'])?;
+                let (who, what) = clause.split_at(at);
+                let gives = !what.starts_with('-');
+                let everybody = who.is_empty() && what.starts_with('=') || who.contains(['a', 'o']);
+                match () {
+                    () if gives && what.contains('s') && !who.contains('o') => Some(Kind::Setuid),
+                    () if gives && everybody && what.contains('w') => Some(Kind::Open),
+                    () if !gives
+                        && what.contains(['r', 'w'])
+                        && (who.is_empty() || who.contains('a') || who.contains('u'))
+                        && tree =>
+                    {
+                        Some(Kind::Close)
+                    }
+                    () => None,
+                }
+            })
+        };
+        for file in files {
+            if let Some(kind) = kind {
+                self.effect_on(kind, file, if tree { "tree" } else { "" });
+            }
+            if is_credential(&file.text) && digits.len() >= 3 && digits.ends_with(|c| ('1'..='7').contains(&c)) {
+                self.effect_on(Kind::Open, file, "");
+            }
+            if tree {
+                self.effect_on(Kind::OwnTree, file, "mode");
+            }
+        }
+    }
+
+    fn rsync(&mut self, options: &Options<'_>, operands: &[Arg]) {
+        let Some((target, sources)) = operands.split_last() else { return };
+        let deletes = options.given.iter().any(|given| given.name.starts_with("--del"));
+        if deletes {
+            if target.text.contains(':') {
+                self.effect(Kind::DeleteTree, Place::Remote, target, "sync");
+            } else {
+                self.effect_on(Kind::DeleteTree, target, "sync");
+            }
+        }
+        if options.has(&["--remove-source-files"]) {
+            sources.iter().for_each(|file| self.effect_on(Kind::Move, file, ""));
+        }
+    }
+
+    /// Credentials that are shown or sent.
+    fn reveals(&mut self, program: &str, options: &Options<'_>, rest: &[Arg], stdin: &Flow) {
+        let sends = SENDERS.contains(&program);
+        if sends {
+            let keys = ["-i", "--key", "--cert", "--cacert", "-E", "--private-key", "-n", "--netrc-file"];
+            let identities: Vec<String> = options.values(&keys).iter().map(|arg| arg.text.clone()).collect();
+            let remote =
+                rest.last().is_none_or(|arg| arg.text.contains(':')) || !matches!(program, "scp" | "rsync" | "sftp");
+            // A token goes where it belongs in a header; in what is sent, it is given away.
+            let headers = ["-H", "--header", "-u", "--user", "--oauth2-bearer", "-a", "--auth"];
+            let kept: Vec<String> = options.values(&headers).iter().map(|arg| arg.text.clone()).collect();
+            for arg in rest.iter().filter(|arg| {
+                arg.text.contains(SECRET)
+                    && !kept.contains(&arg.text)
+                    && (!arg.text.contains("://") || arg.text.contains('?'))
+            }) {
+                self.effect(Kind::Send, Place::None, arg, "");
+            }
+            for arg in rest.iter().filter(|arg| !identities.contains(&arg.text)) {
+                let text = arg.text.as_str();
+                // `@file`, `name=@file`, `--upload-file=file`.
+                let at = text.rfind('@').filter(|_| matches!(program, "curl" | "http" | "https" | "xh")).map_or_else(
+                    || if text.starts_with('-') { text.find('=').map_or(text.len(), |at| at + 1) } else { 0 },
+                    |at| at + 1,
+                );
+                let file = arg.from(at);
+                if remote && is_credential(&file.text) && !file.text.contains("://") && !file.text.contains(':') {
+                    self.effect_on(Kind::Send, &file, "");
+                }
+            }
+            if stdin.is_secret() {
+                let origin = rest.first().map_or(crate::source::Origin::Made { start: 0, end: 0 }, |arg| arg.origin);
+                self.effect(Kind::Send, Place::None, &Arg::made(".env", origin, 0), "");
+            }
+            return;
+        }
+        if program == "openssl" && rest.first().is_some_and(|sub| matches!(sub.text.as_str(), "base64" | "enc")) {
+            rest.iter().filter(|arg| is_credential(&arg.text)).for_each(|file| self.effect_on(Kind::Read, file, ""));
+        }
+        if HARMLESS.contains(&program) {
+            return;
+        }
+        let quiet = matches!(program, "grep" | "egrep" | "rg" | "fgrep")
+            && options.has(&["-q", "--quiet", "--silent", "-l", "-c", "--count", "-L"]);
+        let skip =
+            usize::from(matches!(program, "grep" | "egrep" | "rg" | "fgrep" | "sed" | "awk" | "gawk" | "jq" | "yq"));
+        let in_place = matches!(program, "sed" | "gsed")
+            && rest.iter().any(|arg| arg.text.starts_with("-i") || arg.text == "--in-place");
+        if quiet || in_place {
+            return;
+        }
+        if program == "cp" || program == "scp" {
+            return;
+        }
+        for file in options.operands.iter().skip(skip) {
+            if is_credential(&file.text) {
+                let file = (*file).clone();
+                self.effect_on(Kind::Read, &file, "");
+            }
+        }
+    }
+
+    /// A variable of the environment is shown.
+    fn shows(&mut self, name: &Arg) {
+        if is_secret_name(&name.text) {
+            self.effect(Kind::Show, Place::None, name, "secret");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The guard from outside.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod corpus;
+mod disguises;
+mod packs;
+mod work;
