@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod clients;
 mod faults;
+mod fuzz_guardrails;
 mod mutants;
 mod raw;
 mod retrieval;
@@ -28,6 +29,8 @@ enum Chore {
     Mutants(mutants::Arguments),
     /// Kills clients, servers and the database at random and checks that nothing was granted twice, lost or misordered.
     Faults(faults::Arguments),
+    /// Throws mutated commands at the guard: none may make it panic, or take longer than its length explains.
+    FuzzGuardrails(fuzz_guardrails::Arguments),
     /// A child of `faults`.
     #[command(hide = true)]
     FaultsClient(faults::ClientArguments),
@@ -58,6 +61,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Ci => ci::run(),
         Chore::Mutants(arguments) => mutants::run(arguments),
         Chore::Faults(arguments) => faults::run(arguments),
+        Chore::FuzzGuardrails(arguments) => fuzz_guardrails::run(arguments),
         Chore::FaultsClient(arguments) => faults::run_client(arguments),
         Chore::Clients(arguments) => clients::run(arguments),
         Chore::Raw(arguments) => raw::run(arguments),
