@@ -14,6 +14,7 @@ use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
 use crate::working_memory::UpdateWorkingMemory;
@@ -72,6 +73,8 @@ pub enum Action {
     UpdateWorkingMemory(UpdateWorkingMemory),
     /// Count a use of a skill.
     RecordSkillUse(RecordSkillUse),
+    /// Put a new version of a rule.
+    PutRule(PutRule),
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -340,6 +343,11 @@ pub enum Outcome {
         /// How often it worked.
         successes: u32,
     },
+    /// The rule is in force, or removed.
+    RulePut {
+        /// The new version's number.
+        version: i64,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -514,6 +522,22 @@ pub enum Refusal {
     },
     /// Every note of the session is pinned, and there is room for no more.
     WorkingMemoryFull,
+    /// Somebody has put another version of the rule than the one that the caller has seen.
+    RuleChanged {
+        /// What the rule is about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+        /// Its latest version, 0 if there is none.
+        version: i64,
+    },
+    /// No such rule in this project that could be removed.
+    RuleNotFound {
+        /// What it was to be about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+    },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
     /// The request names an agent or type that the caller's key is not bound to.
@@ -542,6 +566,8 @@ impl Refusal {
             Self::MemoryNotFound { .. } => "memory_not_found",
             Self::MemorySuperseded { .. } => "memory_superseded",
             Self::WorkingMemoryFull => "working_memory_full",
+            Self::RuleChanged { .. } => "rule_changed",
+            Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }

@@ -101,6 +101,8 @@ begin
                     outcome := coordinator.update_working_memory(turn, command.action);
                 when 'record_skill_use' then
                     outcome := coordinator.record_skill_use(turn, command.action);
+                when 'put_rule' then
+                    outcome := coordinator.put_rule(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then

@@ -11,6 +11,7 @@ mod pauses;
 mod ports;
 mod projects;
 mod queues;
+mod rulebook;
 mod sessions;
 mod skills;
 mod work;
