@@ -14,6 +14,7 @@ use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::network::NetworkCheck;
 use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
@@ -82,6 +83,8 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
+    CheckNetwork(NetworkCheck),
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -358,6 +361,8 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The check is on record.
+    NetworkChecked(NetworkCheck),
     /// No, and nothing changed.
     Refused(Refusal),
 }
@@ -375,6 +380,7 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::NetworkChecked(check) => check.allowed,
             _ => true,
         }
     }
@@ -386,6 +392,7 @@ impl Outcome {
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
+            Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
             Self::Refused(refusal) => Some(refusal.code()),
             _ => None,
         }

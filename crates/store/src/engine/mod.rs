@@ -198,6 +198,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::CheckNetwork(check) => Ok(Outcome::NetworkChecked(check.clone())),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
 }

@@ -22,6 +22,7 @@ use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
+use model::network::NetworkCheck;
 use model::ports::PortBlock;
 use model::ranking::{Question, Ranked};
 use model::rulebook::{PutRule, Rule, RuleKind};
@@ -205,6 +206,11 @@ enum What {
     },
     CreateKey(u8),
     RevokeKey(u8),
+    CheckNetwork {
+        domain: &'static str,
+        port: Option<u16>,
+        allowed: bool,
+    },
     Refuse(&'static str),
 }
 
@@ -419,6 +425,8 @@ fn what() -> impl Strategy<Value = What> {
         3 => put_rule,
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
+        1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
+            .prop_map(|(domain, port, allowed)| What::CheckNetwork { domain, port, allowed }),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
 }
@@ -872,6 +880,14 @@ impl Run {
                 })
             }
             What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
+            What::CheckNetwork { domain, port, allowed } => Action::CheckNetwork(NetworkCheck {
+                domain: (*domain).into(),
+                port: *port,
+                addresses: port.iter().map(ToString::to_string).collect(),
+                allowed: *allowed,
+                policy: "default".into(),
+                reason: (*domain).into(),
+            }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
         }
     }

@@ -409,6 +409,7 @@ pub fn operation(action: &Action) -> &'static str {
         Action::PutRule(_) => "put_rule",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::CheckNetwork(_) => "check_network",
         Action::Refuse(_) => "refused",
     }
 }

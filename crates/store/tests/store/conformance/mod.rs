@@ -6,6 +6,7 @@ mod batches;
 mod handoffs;
 mod locks;
 mod memories;
+mod network;
 mod notes;
 mod pauses;
 mod ports;
