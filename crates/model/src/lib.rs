@@ -7,11 +7,13 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`chain`], [`merkle`]: how the audit trail is hashed
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
 pub mod api_keys;
 pub mod audit;
+pub mod chain;
 pub mod command;
 mod glob;
 pub mod handoffs;
@@ -19,6 +21,7 @@ pub mod id;
 pub mod key;
 pub mod locks;
 pub mod memories;
+pub mod merkle;
 pub mod ports;
 pub mod ranking;
 pub mod sessions;

@@ -7,5 +7,8 @@ mod keys;
 mod memories;
 mod minimal;
 mod registry;
+mod secrets;
 mod support;
+mod tampering;
 mod trail;
+mod trust;

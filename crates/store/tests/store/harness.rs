@@ -406,6 +406,8 @@ pub fn operation(action: &Action) -> &'static str {
         Action::RecordSkillUse(_) => "record_skill_use",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::NoteKeyUse { .. } => "note_key_use",
+        Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }
 }
