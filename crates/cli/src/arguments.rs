@@ -78,7 +78,7 @@ pub enum Command {
     /// Check the file that names the team's agents
     #[command(subcommand)]
     Team(team::Team),
-    /// Read the record of what was done and refused, newest first
+    /// Read the record of what was done and refused, newest first; verify, sign, prove, export it
     Audit(audit::Audit),
     /// Print what happens, as it happens
     Watch(watch::Watch),
@@ -134,7 +134,7 @@ impl Command {
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
-            Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
+            Self::Audit(audit) => audit::run(globals, audit),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Guard(check) => guard::run(globals, &check),

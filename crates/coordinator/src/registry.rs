@@ -36,6 +36,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<network::ListNetworkRules>(),
         Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<audit::operations::VerifyAudit>(),
+        Entry::of::<audit::operations::CheckpointAudit>(),
+        Entry::of::<audit::operations::ProveAudit>(),
+        Entry::of::<audit::operations::ExportAudit>(),
         Entry::of::<help::Help>(),
     ]
 });

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::chain::Seal;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
@@ -85,6 +86,13 @@ pub enum Action {
     },
     /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
     CheckNetwork(NetworkCheck),
+    /// Remember that an API key was used.
+    NoteKeyUse {
+        /// Which.
+        id: Uuid,
+    },
+    /// Remove the oldest rows of the trail, which this seals.
+    PruneAudit(Seal),
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -363,14 +371,24 @@ pub enum Outcome {
     },
     /// The check is on record.
     NetworkChecked(NetworkCheck),
+    /// The use of the API key is remembered. Nobody waits for it: it leaves no audit row.
+    KeyUseNoted {
+        /// The key's id.
+        id: Uuid,
+    },
+    /// The oldest rows of the trail are gone.
+    AuditPruned {
+        /// How many.
+        rows: i64,
+    },
     /// No, and nothing changed.
     Refused(Refusal),
 }
 
 impl Outcome {
-    /// Is it what the caller is told, and the trail? Else the caller waits and asks again.
+    /// Is it what the caller is told, and the trail? Else the caller waits and asks again, or there is none.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Waiting(_) | Self::NoTaskYet)
+        !matches!(self, Self::Waiting(_) | Self::NoTaskYet | Self::KeyUseNoted { .. })
     }
 
     /// Did the caller get what it asked for?
@@ -547,6 +565,16 @@ pub enum Refusal {
     },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// The seal is not that of the trail's oldest rows, or leaves no row after them.
+    SealMismatch {
+        /// How many rows it seals.
+        size: i64,
+    },
+    /// The caller's key is not for this operation.
+    OperationNotPermitted {
+        /// Why, and what would be needed, in a sentence.
+        message: String,
+    },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
         /// What was wrong, in a sentence.
@@ -576,6 +604,8 @@ impl Refusal {
             Self::RuleChanged { .. } => "rule_changed",
             Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
+            Self::SealMismatch { .. } => "seal_mismatch",
+            Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

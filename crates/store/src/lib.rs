@@ -16,10 +16,12 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 pub use clock::Clock;
+pub use engine::PRUNE_LIMIT;
 pub use group_commit::GroupCommit;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
@@ -74,6 +76,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The rows of the audit trail behind a position, oldest first, at most `limit`.
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// The same rows as they are hashed, with the hashes that are stored.
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>, StoreError>;
+
+    /// The seal of the rows that were pruned, if any were: the last one.
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>, StoreError>;
+
+    /// The projects that there are.
+    async fn projects(&self) -> Result<Vec<Project>, StoreError>;
 
     /// Where the words and filters occur: what the index knows of them.
     async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found, StoreError>;

@@ -8,5 +8,8 @@ mod memories;
 mod minimal;
 mod network;
 mod registry;
+mod secrets;
 mod support;
+mod tampering;
 mod trail;
+mod trust;

@@ -8,6 +8,7 @@ use coordinator::operation::Access;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
@@ -74,6 +75,15 @@ impl Store for Broken {
         self.answer().await
     }
     async fn audit_after(&self, _: &Project, _: i64, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.answer().await
+    }
+    async fn audit_chain(&self, _: &Project, _: i64, _: u32) -> Result<Vec<ChainedRow>, StoreError> {
+        self.answer().await
+    }
+    async fn audit_seal(&self, _: &Project) -> Result<Option<Seal>, StoreError> {
+        self.answer().await
+    }
+    async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         self.answer().await
     }
     async fn search_memories(&self, _: &Project, _: &Search) -> Result<Found, StoreError> {

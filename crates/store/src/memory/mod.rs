@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use memories::Memories;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
@@ -56,6 +57,9 @@ struct State {
     rules: Vec<Rule>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
+    /// The same rows as they are hashed.
+    chain: Vec<ChainedRow>,
+    seal: Option<Seal>,
 }
 
 impl MemoryStore {
@@ -197,6 +201,26 @@ impl Store for MemoryStore {
 
     async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
         self.read(project, |state, _| Ok(state.versions_of(kind, name).take(limit as usize).cloned().collect()))
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, |state, _| {
+            Ok(state.chain.iter().filter(|row| row.seq > position).take(limit as usize).cloned().collect())
+        })
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |state, _| Ok(state.seal.clone()))
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        let contents = self.contents()?;
+        Ok(contents
+            .projects
+            .iter()
+            .filter(|(_, state)| !state.audit.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect())
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
@@ -485,7 +509,37 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()> {
+        if let Some(key) = self.api_keys.get_mut(&id) {
+            key.last_used_at = Some(now);
+        }
+        Ok(())
+    }
+
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>> {
+        Ok(self.chain.iter().find(|row| row.seq == seq).and_then(|row| row.hash))
+    }
+
+    fn sealed_size(&mut self) -> Result<i64> {
+        Ok(self.seal.as_ref().map_or(0, |seal| seal.size))
+    }
+
+    fn put_seal(&mut self, seal: &Seal) -> Result<()> {
+        self.seal = Some(seal.clone());
+        Ok(())
+    }
+
+    fn drop_sealed(&mut self, size: i64) -> Result<()> {
+        self.audit.retain(|entry| entry.seq > size);
+        self.chain.retain(|row| row.seq > size);
+        Ok(())
+    }
+
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
+        let row = entry.canonical(self.project);
+        let last = self.chain.last().and_then(|row| row.hash).unwrap_or(Digest256::START);
+        let hash = Some(chain::link(&last, &row));
+        self.chain.push(ChainedRow { seq: entry.seq, row, hash });
         let value = |text| serde_json::from_str(text).map_err(|e| StoreError::Failed(e.to_string()));
         self.audit.push(AuditEntry {
             seq: entry.seq,

@@ -20,11 +20,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0004_access.sql"),
     include_str!("../../migrations/postgres/0005_memories.sql"),
     include_str!("../../migrations/postgres/0006_rulebook.sql"),
+    include_str!("../../migrations/postgres/0007_audit_chain.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
 const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/clock.sql"),
+    include_str!("../../migrations/postgres/functions/audit.sql"),
     include_str!("../../migrations/postgres/functions/glob.sql"),
     include_str!("../../migrations/postgres/functions/locks.sql"),
     include_str!("../../migrations/postgres/functions/sessions.sql"),

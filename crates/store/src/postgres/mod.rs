@@ -19,6 +19,7 @@ use connection::{Connections, failure};
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
@@ -72,6 +73,9 @@ enum Query<'a> {
     PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
+    AuditChain { position: i64, limit: u32 },
+    AuditSeal,
+    Projects,
     SearchMemories(&'a Search),
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
@@ -93,6 +97,14 @@ struct Sessions {
 struct PortBlocks {
     port_blocks: Vec<PortBlock>,
     instant: Timestamp,
+}
+
+/// A hash that is none is for the verifier to tell of.
+#[derive(Deserialize)]
+struct Chained {
+    seq: i64,
+    row: String,
+    hash: String,
 }
 
 #[derive(Deserialize)]
@@ -220,6 +232,24 @@ impl Store for PostgresStore {
 
     async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
         self.read(Some(project), &Query::RuleHistory { rule_kind: kind, name, limit }).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        let rows: Vec<Chained> = self.read(Some(project), &Query::AuditChain { position, limit }).await?;
+        let chained = |Chained { seq, row, hash }| ChainedRow {
+            seq,
+            row: CanonicalRow::from_bytes(row.into_bytes()),
+            hash: hash.parse().ok(),
+        };
+        Ok(rows.into_iter().map(chained).collect())
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(Some(project), &Query::AuditSeal).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.read(None, &Query::Projects).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -6,6 +6,7 @@
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
+mod audit;
 mod memories;
 mod migrate;
 mod read;
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::Project;
@@ -202,6 +204,18 @@ impl Store for SqliteStore {
     async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
         let name = name.to_owned();
         self.read(project, move |c, p, _| rulebook::history(c, p, kind, &name, limit)).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, move |c, p, _| audit::chain(c, p, position, limit)).await
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |c, p, _| audit::seal(c, p)).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.reading.run(|c| read::projects(c).map_err(failure)).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
+use model::chain::{Digest256, Seal};
 use model::command::{
     Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
     Release, Submit, Wait, WriteHandoff,
@@ -211,6 +212,9 @@ enum What {
         port: Option<u16>,
         allowed: bool,
     },
+    NoteKeyUse(u8),
+    /// With a seal that fits nowhere, or of what is not there.
+    PruneAudit(i64),
     Refuse(&'static str),
 }
 
@@ -427,6 +431,8 @@ fn what() -> impl Strategy<Value = What> {
         1 => (0_u8..4).prop_map(What::RevokeKey),
         1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
             .prop_map(|(domain, port, allowed)| What::CheckNetwork { domain, port, allowed }),
+        1 => (0_u8..4).prop_map(What::NoteKeyUse),
+        1 => (0_i64..40).prop_map(What::PruneAudit),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
 }
@@ -874,9 +880,12 @@ impl Run {
                     project: self.worlds[0].project.clone(),
                     agent_id: bound.then(|| caller.agent_id.clone()),
                     agent_type: bound.then(|| caller.agent_type.clone()),
+                    scopes: if bound { vec![TEXTS[2].into(), "read".into()] } else { vec![] },
+                    per_minute: bound.then_some(7),
                     created_at: Timestamp::UNIX_EPOCH,
                     expires_at: (!bound).then(|| self.now + SignedDuration::from_secs(60)),
                     revoked_at: None,
+                    last_used_at: None,
                 })
             }
             What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
@@ -887,6 +896,14 @@ impl Run {
                 allowed: *allowed,
                 policy: "default".into(),
                 reason: (*domain).into(),
+            }),
+            What::NoteKeyUse(number) => Action::NoteKeyUse { id: self.id(3, u128::from(*number)) },
+            What::PruneAudit(size) => Action::PruneAudit(Seal {
+                size: *size,
+                hash: Digest256::START,
+                frontier: vec![Digest256::START; 2],
+                trail: Digest256::START,
+                checkpoint: TEXTS[2].into(),
             }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
         }

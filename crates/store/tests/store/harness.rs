@@ -410,6 +410,8 @@ pub fn operation(action: &Action) -> &'static str {
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
         Action::CheckNetwork(_) => "check_network",
+        Action::NoteKeyUse { .. } => "note_key_use",
+        Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }
 }

@@ -61,8 +61,7 @@ impl World {
         }
         let capabilities = texts(&row.parameters["capabilities"]);
         let agent = row.agent.clone();
-        let session =
-            Session { agent, capabilities, is_disconnected: false, expires_at: ends_at, expires_by: ends_at };
+        let session = Session { agent, capabilities, is_disconnected: false, expires_at: ends_at, expires_by: ends_at };
         self.sessions.insert(id, session);
     }
 

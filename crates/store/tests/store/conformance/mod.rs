@@ -3,6 +3,7 @@
 mod api_keys;
 mod audit;
 mod batches;
+mod chain;
 mod handoffs;
 mod locks;
 mod memories;
