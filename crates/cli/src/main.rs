@@ -12,6 +12,7 @@ mod exit;
 mod fields;
 mod guard;
 mod handoffs;
+mod init;
 mod keys;
 mod locks;
 mod logs;
