@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, network, output, ports,
+    agents, audit, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network, output, ports,
     proxy, run, serve, status, team, watch, work,
 };
 
@@ -53,6 +53,8 @@ pub struct Globals {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Set up your agents, so that they cannot get into each other's way; --undo takes it back
+    Init(init::Init),
     /// Show on one screen who is here, what is locked, what is queued and what was refused
     Status,
     /// Lock what you are about to edit
@@ -104,7 +106,7 @@ pub enum Command {
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Bring the database's schema up to date; everything but PostgREST does so by itself when it opens one
     Migrate(migrate::Migrate),
     Demo(demo::Args),
@@ -124,6 +126,7 @@ impl Command {
     /// Runs it.
     pub fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let exit = match self {
+            Self::Init(init) => init::run(globals, &init),
             Self::Status => at_desk(globals, status::show),
             Self::Lock(lock) => at_desk(globals, async |desk| locks::lock(desk, lock).await),
             Self::Unlock(unlock) => at_desk(globals, async |desk| locks::unlock(desk, unlock).await),
@@ -145,7 +148,7 @@ impl Command {
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),
-            Self::Doctor => block_on(doctor::run(globals)),
+            Self::Doctor(doctor) => block_on(doctor::run(globals, &doctor)),
             Self::Migrate(migrate) => migrate::run(globals, migrate),
             Self::Demo(demo) => return block_on(demo::run(demo)),
             Self::DemoAgent(agent) => return block_on(demo::agent::run(agent)),

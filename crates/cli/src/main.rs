@@ -13,6 +13,7 @@ mod exit;
 mod fields;
 mod guard;
 mod handoffs;
+mod init;
 mod keys;
 mod locks;
 mod logs;

@@ -6,6 +6,7 @@ mod bridge;
 mod container;
 mod demo;
 mod handoffs;
+mod init;
 mod locks;
 mod mcp;
 mod memory;
