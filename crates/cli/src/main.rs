@@ -3,6 +3,7 @@
 mod agents;
 mod arguments;
 mod audit;
+mod bridge;
 mod call;
 mod connect;
 mod demo;

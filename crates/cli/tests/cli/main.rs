@@ -3,6 +3,7 @@
 
 mod bridge;
 mod container;
+mod coordination_bridge;
 mod demo;
 mod handoffs;
 mod locks;
@@ -13,6 +14,7 @@ mod ports;
 mod project;
 mod serve;
 mod setup;
+mod skills;
 mod supabase;
 mod team;
 mod work;
