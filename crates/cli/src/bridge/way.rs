@@ -22,7 +22,7 @@ pub enum Way {
     /// Straight.
     Straight(Client<Tls<HttpConnector>, Body>),
     /// Through a proxy, which sees the host and, with https, nothing else.
-    Tunnel(Client<Tls<Tunnel<Tls<HttpConnector>>>, Body>),
+    Tunnel(Box<Client<Tls<Tunnel<Tls<HttpConnector>>>, Body>>),
 }
 
 impl Way {
@@ -39,7 +39,7 @@ impl Way {
         let client = Client::builder(TokioExecutor::new());
         Ok(match proxy {
             None => Self::Straight(client.build(tls(tcp)?)),
-            Some(proxy) => Self::Tunnel(client.build(tls(tunnel(&proxy, tls(tcp)?))?)),
+            Some(proxy) => Self::Tunnel(Box::new(client.build(tls(tunnel(&proxy, tls(tcp)?))?))),
         })
     }
 
