@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, bridge, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports,
-    serve, status, team, watch, work,
+    agents, audit, bridge, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, network, output,
+    ports, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -94,6 +94,16 @@ pub enum Command {
     Keys(keys::Keys),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
+    /// Say which hosts may be reached, and change that
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Be the way out to the network for programs that ask for it, by those rules
+    Proxy(proxy::Proxy),
+    /// Run a program that can reach nothing but that proxy (Linux)
+    Run(run::Run),
+    /// The same program, from within
+    #[command(name = run::INSIDE, hide = true)]
+    RunInside(run::Inside),
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
     /// Ask a coordinator over HTTP, as cloud agents and skills do: JSON whatever happens
@@ -133,6 +143,10 @@ impl Command {
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Guard(check) => guard::run(globals, &check),
+            Self::Network(network) => network::run(globals, network),
+            Self::Proxy(proxy) => proxy::run(globals, proxy),
+            Self::Run(program) => return run::run(globals, program),
+            Self::RunInside(inside) => return run::inside(inside),
             Self::Call(call) => call::run(globals, call),
             Self::Bridge(bridge) => bridge::run(globals, bridge),
             Self::Mcp(mcp) => mcp::run(globals, mcp),

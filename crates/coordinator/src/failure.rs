@@ -212,6 +212,16 @@ pub fn in_words(refusal: &Refusal) -> String {
         Refusal::WorkingMemoryFull => format!(
             "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
         ),
+        Refusal::RuleChanged { rule_kind, name, version: 0 } => {
+            format!("the {rule_kind} rule {name} is gone or was never there: look again, then decide")
+        }
+        Refusal::RuleChanged { rule_kind, name, version } => format!(
+            "somebody has changed the {rule_kind} rule {name} meanwhile: it is at version {version}; look at that one, then \
+             decide"
+        ),
+        Refusal::RuleNotFound { rule_kind, name } => {
+            format!("there is no {rule_kind} rule {name} in this project that could be removed")
+        }
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
         Refusal::IdentityMismatch { message } => message.clone(),
     }

@@ -3,6 +3,7 @@
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
+//! - [`network`]: which hosts may be reached
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
@@ -20,6 +21,7 @@ pub mod identity;
 pub mod keys;
 pub mod locks;
 pub mod memories;
+pub mod network;
 pub mod operation;
 pub mod pipeline;
 pub mod ports;

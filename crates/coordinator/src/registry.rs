@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory};
+use crate::{audit, handoffs, help, locks, memories, network, ports, sessions, skills, work, working_memory};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -32,6 +32,9 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<working_memory::GetNotes>(),
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
+        Entry::of::<network::CheckNetwork>(),
+        Entry::of::<network::ListNetworkRules>(),
+        Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
         Entry::of::<help::Help>(),
     ]

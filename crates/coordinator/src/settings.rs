@@ -32,6 +32,7 @@ const NAMES: &[&str] = &[
     "COORDINATOR_TOOLS",
     "DB_BACKEND",
     "LOCK_TTL_MINUTES",
+    "NETWORK_DEFAULT_POLICY",
     "PORT_ALLOC_BASE",
     "PORT_ALLOC_MAX_SESSIONS",
     "PORT_ALLOC_RANGE",
@@ -84,6 +85,8 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
+    /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
+    pub network_default: network::Access,
 }
 
 /// Where the state is kept.
@@ -174,6 +177,13 @@ impl Settings {
                 _ => Err("must be true or false".into()),
             }) == Some(true),
             api_key: source.text("COORDINATION_API_KEY"),
+            network_default: source
+                .parsed("NETWORK_DEFAULT_POLICY", |v| match v {
+                    "allow" => Ok(network::Access::Allow),
+                    "deny" => Ok(network::Access::Deny),
+                    _ => Err("must be allow or deny".into()),
+                })
+                .unwrap_or_default(),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
                     "core" => Ok(ToolSet::Core),

@@ -14,6 +14,8 @@ use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::network::NetworkCheck;
+use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
 use crate::working_memory::UpdateWorkingMemory;
@@ -72,6 +74,8 @@ pub enum Action {
     UpdateWorkingMemory(UpdateWorkingMemory),
     /// Count a use of a skill.
     RecordSkillUse(RecordSkillUse),
+    /// Put a new version of a rule.
+    PutRule(PutRule),
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -79,6 +83,8 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
+    CheckNetwork(NetworkCheck),
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -340,6 +346,11 @@ pub enum Outcome {
         /// How often it worked.
         successes: u32,
     },
+    /// The rule is in force, or removed.
+    RulePut {
+        /// The new version's number.
+        version: i64,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -350,6 +361,8 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The check is on record.
+    NetworkChecked(NetworkCheck),
     /// No, and nothing changed.
     Refused(Refusal),
 }
@@ -367,6 +380,7 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::NetworkChecked(check) => check.allowed,
             _ => true,
         }
     }
@@ -378,6 +392,7 @@ impl Outcome {
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
+            Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
             Self::Refused(refusal) => Some(refusal.code()),
             _ => None,
         }
@@ -514,6 +529,22 @@ pub enum Refusal {
     },
     /// Every note of the session is pinned, and there is room for no more.
     WorkingMemoryFull,
+    /// Somebody has put another version of the rule than the one that the caller has seen.
+    RuleChanged {
+        /// What the rule is about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+        /// Its latest version, 0 if there is none.
+        version: i64,
+    },
+    /// No such rule in this project that could be removed.
+    RuleNotFound {
+        /// What it was to be about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+    },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
     /// The request names an agent or type that the caller's key is not bound to.
@@ -542,6 +573,8 @@ impl Refusal {
             Self::MemoryNotFound { .. } => "memory_not_found",
             Self::MemorySuperseded { .. } => "memory_superseded",
             Self::WorkingMemoryFull => "working_memory_full",
+            Self::RuleChanged { .. } => "rule_changed",
+            Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }

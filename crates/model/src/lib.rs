@@ -7,6 +7,8 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`network`]: what was asked of the network, and answered
+//! - [`rulebook`]: the project's own rules, whatever they are about
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
@@ -19,8 +21,10 @@ pub mod id;
 pub mod key;
 pub mod locks;
 pub mod memories;
+pub mod network;
 pub mod ports;
 pub mod ranking;
+pub mod rulebook;
 pub mod sessions;
 pub mod skills;
 pub mod text;

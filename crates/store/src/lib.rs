@@ -27,6 +27,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -85,6 +86,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// All skills, last used first (at most 1,000).
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
+
+    /// The rules in force, by kind and name: the latest version of each that was not removed.
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>, StoreError>;
+
+    /// The latest version of any rule, 0 when there is none: as long as it stays, so do all rules. Asked often, so it frees
+    /// nothing.
+    async fn rules_version(&self, project: &Project) -> Result<i64, StoreError>;
+
+    /// The versions of one rule, newest first, at most `limit`.
+    async fn rule_history(
+        &self,
+        project: &Project,
+        kind: RuleKind,
+        name: &str,
+        limit: u32,
+    ) -> Result<Vec<Rule>, StoreError>;
 
     /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;

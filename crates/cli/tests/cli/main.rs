@@ -9,6 +9,7 @@ mod handoffs;
 mod locks;
 mod mcp;
 mod memory;
+mod network;
 mod official_client;
 mod ports;
 mod project;

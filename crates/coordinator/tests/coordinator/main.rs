@@ -6,6 +6,7 @@ mod doors;
 mod keys;
 mod memories;
 mod minimal;
+mod network;
 mod registry;
 mod support;
 mod trail;

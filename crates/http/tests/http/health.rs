@@ -15,6 +15,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -85,6 +86,15 @@ impl Store for Broken {
         self.answer().await
     }
     async fn skills(&self, _: &Project) -> Result<Vec<Skill>, StoreError> {
+        self.answer().await
+    }
+    async fn rules(&self, _: &Project) -> Result<Vec<Rule>, StoreError> {
+        self.answer().await
+    }
+    async fn rules_version(&self, _: &Project) -> Result<i64, StoreError> {
+        self.answer().await
+    }
+    async fn rule_history(&self, _: &Project, _: RuleKind, _: &str, _: u32) -> Result<Vec<Rule>, StoreError> {
         self.answer().await
     }
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError> {

@@ -8,6 +8,7 @@ mod locks;
 mod memories;
 mod ports;
 mod reap;
+mod rulebook;
 mod sessions;
 mod work;
 
@@ -20,6 +21,7 @@ use model::id::{AgentId, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use uuid::Uuid;
@@ -118,6 +120,11 @@ pub trait Rows: MemoryRows {
     /// Deletes those of all projects whose lease ended at `now` or before.
     fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()>;
 
+    /// The latest version of the rule.
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>>;
+    /// Inserts.
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()>;
+
     /// The project's API key of this id.
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>>;
     /// Inserts or replaces.
@@ -178,6 +185,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Remember(remember) => memories::remember(rows, now, command, remember),
         Action::UpdateWorkingMemory(update) => memories::note(rows, now, caller, update),
         Action::RecordSkillUse(used) => memories::record_skill_use(rows, now, used),
+        Action::PutRule(put) => rulebook::put(rows, now, caller, put),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;
@@ -190,6 +198,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::CheckNetwork(check) => Ok(Outcome::NetworkChecked(check.clone())),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
 }

@@ -18,6 +18,7 @@ use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -51,6 +52,8 @@ struct State {
     sessions: BTreeMap<SessionId, Session>,
     handoffs: Vec<Handoff>,
     memories: Memories,
+    /// All versions, oldest first.
+    rules: Vec<Rule>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
 }
@@ -181,6 +184,21 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| {
+            let latest: BTreeMap<_, _> = state.rules.iter().map(|rule| ((rule.kind, &rule.name), rule)).collect();
+            Ok(latest.into_values().filter(|rule| rule.body.is_some()).cloned().collect())
+        })
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(project, |state, _| Ok(state.rules.last().map_or(0, |rule| rule.version)))
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| Ok(state.versions_of(kind, name).take(limit as usize).cloned().collect()))
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let contents = self.contents()?;
         let mut keys: Vec<ApiKey> =
@@ -267,6 +285,11 @@ impl State {
 
     fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
         self.sessions.values().filter(|s| s.disconnected_at.is_none() && wanted(s)).cloned().collect()
+    }
+
+    /// Newest first.
+    fn versions_of(&self, kind: RuleKind, name: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().rev().filter(move |rule| rule.kind == kind && rule.name == name)
     }
 
     /// Does another agent hold the feature's pause lock?
@@ -441,6 +464,15 @@ impl Rows for ReferenceRows<'_> {
 
     fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()> {
         self.port_blocks.retain(|_, block| block.expires_at > now);
+        Ok(())
+    }
+
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>> {
+        Ok(self.versions_of(kind, name).next().cloned())
+    }
+
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()> {
+        self.rules.push(rule.clone());
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -75,6 +76,9 @@ enum Query<'a> {
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Rules,
+    RulesVersion,
+    RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
     ApiKeys,
     DueProjects,
 }
@@ -204,6 +208,18 @@ impl Store for PostgresStore {
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::AuditAfter { position, limit }).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::Rules).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(Some(project), &Query::RulesVersion).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::RuleHistory { rule_kind: kind, name, limit }).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -11,6 +11,7 @@ mod migrate;
 mod read;
 mod records;
 mod rows;
+mod rulebook;
 mod transaction;
 mod worker;
 
@@ -31,6 +32,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -186,6 +188,20 @@ impl Store for SqliteStore {
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |c, p, _| rulebook::rules(c, p)).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        let project = project.clone();
+        self.reading.run(move |c| rulebook::version(c, &project).map_err(failure)).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        let name = name.to_owned();
+        self.read(project, move |c, p, _| rulebook::history(c, p, kind, &name, limit)).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -8,6 +8,7 @@ use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use rusqlite::{Connection, Row, ToSql, named_params};
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::read::{IS_PAUSE, Overview};
 use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
-use super::{Result, failure, read};
+use super::{Result, failure, read, rulebook};
 use crate::engine::{NewEntry, Rows};
 
 /// One project's rows in an open transaction.
@@ -499,6 +500,27 @@ impl Rows for SqliteRows<'_> {
 
     fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()> {
         self.execute("delete from port_blocks where expires_at <= :now", named_params! { ":now": micros(now) })
+    }
+
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>> {
+        let latest = rulebook::history(self.connection, self.project, kind, name, 1).map_err(failure)?;
+        Ok(latest.into_iter().next())
+    }
+
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()> {
+        self.execute(
+            "insert into rules (project, version, kind, name, body, author, created_at)
+             values (:project, :version, :kind, :name, :body, :author, :created_at)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":version": rule.version,
+                ":kind": rule.kind.as_str(),
+                ":name": rule.name,
+                ":body": rule.body,
+                ":author": rule.author.as_str(),
+                ":created_at": micros(rule.created_at),
+            },
+        )
     }
 
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {

@@ -101,10 +101,14 @@ begin
                     outcome := coordinator.update_working_memory(turn, command.action);
                 when 'record_skill_use' then
                     outcome := coordinator.record_skill_use(turn, command.action);
+                when 'put_rule' then
+                    outcome := coordinator.put_rule(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then
                     outcome := coordinator.revoke_key(turn, command.action);
+                when 'check_network' then
+                    outcome := command.action || '{"kind": "network_checked"}';
                 when 'refuse' then
                     outcome := command.action || '{"kind": "refused"}';
             end case;
@@ -147,6 +151,7 @@ language sql immutable as $$
         when 'blocked' then p_outcome ->> 'reason'
         when 'no_task' then 'no_tasks_available'
         when 'no_ports' then 'no_ports_available'
+        when 'network_checked' then case when p_outcome -> 'allowed' = 'false' then 'domain_blocked' end
         when 'refused' then p_outcome ->> 'code'
         when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
     end

@@ -24,6 +24,8 @@ begin
                 from coordinator.projects as p
                 where coordinator.is_due(p.project, instant)
             );
+        when 'rules_version' then
+            return to_json(coordinator.rules_version(p_project));
         else
             if coordinator.is_due(p_project, instant) then
                 perform coordinator.apply(p_project, '[]');
@@ -47,6 +49,8 @@ begin
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
         when 'skills' then coordinator.list_skills(p_project)
+        when 'rules' then coordinator.list_rules(p_project)
+        when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
     end;
 end
 $$;
