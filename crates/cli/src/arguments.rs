@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network, output, ports,
-    proxy, run, serve, status, team, watch, work,
+    agents, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network, output,
+    ports, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -23,6 +23,9 @@ Exit codes:
 You act as AGENT_ID (default: your user name) of type AGENT_TYPE (default: human).
 Settings come from flags, then the environment, then coordinator.toml at the top of the work tree.
 `coordinator doctor` checks the set-up.";
+
+/// Where `--help` lists what holds for every command, so that a command's own options stand together.
+const EVERYWHERE: &str = "Options of every command";
 
 /// Lets several coding agents work on one codebase: locks, a work queue, and a record of it all.
 #[derive(Debug, Parser)]
@@ -40,13 +43,13 @@ pub struct Arguments {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Globals {
     /// Print the answer as JSON and nothing else
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// SQLite file or postgres:// address, instead of the repository's own database
-    #[arg(long, global = true, value_name = "DATABASE")]
+    #[arg(long, global = true, value_name = "DATABASE", help_heading = EVERYWHERE)]
     pub db: Option<String>,
     /// Project, instead of the repository's
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = EVERYWHERE)]
     pub project: Option<String>,
 }
 
@@ -105,6 +108,8 @@ pub enum Command {
     RunInside(run::Inside),
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
+    /// Ask a coordinator over HTTP, as cloud agents and skills do: JSON whatever happens
+    Bridge(bridge::Bridge),
     /// Check the set-up, and say what to do about what is wrong
     Doctor(doctor::Doctor),
     /// Bring the database's schema up to date; everything but PostgREST does so by itself when it opens one
@@ -146,6 +151,7 @@ impl Command {
             Self::Run(program) => return run::run(globals, program),
             Self::RunInside(inside) => return run::inside(inside),
             Self::Call(call) => call::run(globals, call),
+            Self::Bridge(bridge) => bridge::run(globals, bridge),
             Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),
             Self::Doctor(doctor) => block_on(doctor::run(globals, &doctor)),

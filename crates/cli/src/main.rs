@@ -4,6 +4,7 @@ mod agents;
 mod arguments;
 mod audit;
 mod audit_proofs;
+mod bridge;
 mod call;
 mod connect;
 mod demo;

@@ -4,6 +4,7 @@
 mod audit;
 mod bridge;
 mod container;
+mod coordination_bridge;
 mod demo;
 mod handoffs;
 mod init;
@@ -16,6 +17,7 @@ mod ports;
 mod project;
 mod serve;
 mod setup;
+mod skills;
 mod supabase;
 mod team;
 mod work;
