@@ -5,12 +5,15 @@
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
-//! - [`pipeline`]: the way of every call: identify, validate, run, audit
+//! - [`pipeline`]: the way of every call: validate, identify, authorise, run, audit
+//! - [`authorise`]: may the caller do this? [`rules`]: the project's rules, as they are applied
+//! - [`profiles`], [`policies`], [`rulebook`]: rules, shown and changed
 //! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
 pub mod audit;
+pub mod authorise;
 pub mod events;
 pub mod failure;
 mod free_form;
@@ -22,11 +25,15 @@ pub mod locks;
 pub mod memories;
 pub mod operation;
 pub mod pipeline;
+pub mod policies;
 pub mod ports;
+pub mod profiles;
 mod redact;
 pub mod registry;
 pub mod repository;
 pub mod resources;
+pub mod rulebook;
+pub mod rules;
 mod schema;
 pub mod sessions;
 pub mod settings;
@@ -44,6 +51,7 @@ use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
 
 use crate::identity::KeyRing;
+use crate::rules::RuleWatch;
 use crate::settings::Settings;
 
 /// The version of this program.
@@ -55,6 +63,7 @@ pub struct Coordinator {
     commits: GroupCommit,
     keys: KeyRing,
     settings: Settings,
+    rule_watch: RuleWatch,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
     /// Rung when anything was done in this process.
@@ -67,6 +76,7 @@ impl Coordinator {
         let keys = KeyRing::new(&settings);
         Self {
             commits: GroupCommit::new(store.clone()),
+            rule_watch: RuleWatch::new(settings.policy.clone()),
             store,
             keys,
             settings,

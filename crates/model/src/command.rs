@@ -12,6 +12,7 @@ use crate::api_keys::ApiKey;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
+use crate::limits::{Limit, Limits};
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
 use crate::rulebook::{PutRule, RuleKind};
@@ -32,6 +33,9 @@ pub struct Command {
     pub parameters: JsonText,
     /// Milliseconds since the call arrived.
     pub duration_ms: u32,
+    /// How much the caller may do: counted in the transaction. None, for most.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// What to do.
     pub action: Action,
 }
@@ -540,6 +544,34 @@ pub enum Refusal {
     },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// The caller's profile, or a policy, does not permit the operation.
+    OperationNotPermitted {
+        /// Why, in a sentence.
+        message: String,
+        /// The policies that decided.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<String>,
+    },
+    /// The operation needs more trust than the caller has.
+    InsufficientTrustLevel {
+        /// Why, in a sentence.
+        message: String,
+        /// The level that it needs.
+        required: u8,
+        /// The level that the caller has.
+        actual: u8,
+    },
+    /// The caller has done as much as it may.
+    ResourceLimitExceeded {
+        /// Which limit.
+        limit: Limit,
+        /// How much it may do.
+        allowed: u32,
+        /// How much it has done.
+        used: u32,
+        /// When it may do more, where time brings it back.
+        until: Option<Timestamp>,
+    },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
         /// What was wrong, in a sentence.
@@ -569,6 +601,9 @@ impl Refusal {
             Self::RuleChanged { .. } => "rule_changed",
             Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
+            Self::OperationNotPermitted { .. } => "operation_not_permitted",
+            Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",
+            Self::ResourceLimitExceeded { .. } => "resource_limit_exceeded",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

@@ -7,7 +7,7 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
-//! - [`rulebook`]: the project's own rules, whatever they are about
+//! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
@@ -18,6 +18,7 @@ mod glob;
 pub mod handoffs;
 pub mod id;
 pub mod key;
+pub mod limits;
 pub mod locks;
 pub mod memories;
 pub mod ports;

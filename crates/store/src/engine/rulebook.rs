@@ -18,7 +18,8 @@ pub fn put(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &PutR
     if body.is_none() && !is_there {
         return Ok(Outcome::Refused(Refusal::RuleNotFound { rule_kind: kind, name }));
     }
-    let rule = Rule { kind, name, body, version: next_position(rows), author: caller.agent_id.clone(), created_at: now };
+    let rule =
+        Rule { kind, name, body, version: next_position(rows), author: caller.agent_id.clone(), created_at: now };
     rows.insert_rule(&rule)?;
     Ok(Outcome::RulePut { version: rule.version })
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::handoffs::Handoff;
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::read::{IS_PAUSE, Overview};
 use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
 use super::{Result, failure, read, rulebook};
-use crate::engine::{NewEntry, Rows};
+use crate::engine::{LIMIT_EXCEEDED, NewEntry, Rows};
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
@@ -550,6 +550,46 @@ impl Rows for SqliteRows<'_> {
                 ":revoked_at": key.revoked_at.map(micros),
             },
         )
+    }
+
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>> {
+        self.select(
+            "select key from locked_files where project = :project and agent_id = :agent and session_id = :session
+                 and locked_at >= :since",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":since": micros(since),
+            },
+            |row| row.get(0),
+        )
+    }
+
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()> {
+        self.execute(
+            "insert or replace into locked_files (project, agent_id, session_id, key, locked_at)
+             values (:project, :agent, :session, :key, :now)",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":key": key.as_str(),
+                ":now": micros(now),
+            },
+        )
+    }
+
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>> {
+        // By no index of agents: it would be written with every row, for the few that are counted.
+        let first = read::first_position_after(self.connection, self.project, since).map_err(failure)?;
+        let found = self.select(
+            "select created_at from audit where project = :project and seq >= :first and agent_id = :agent
+                 and error_message is not :exceeded
+             order by seq desc limit 1 offset :before",
+            named_params! {
+                ":project": self.project.as_str(), ":first": first, ":agent": agent.as_str(),
+                ":exceeded": LIMIT_EXCEEDED, ":before": n - 1,
+            },
+            |row| records::instant(row, 0),
+        )?;
+        Ok(found.into_iter().next().filter(|at| *at > since))
     }
 
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {

@@ -49,7 +49,6 @@ pub fn history(
         "select {RULE} from rules where project = :project and kind = :kind and name = :name
          order by version desc limit :limit"
     );
-    let params =
-        named_params! { ":project": project.as_str(), ":kind": kind.as_str(), ":name": name, ":limit": limit };
+    let params = named_params! { ":project": project.as_str(), ":kind": kind.as_str(), ":name": name, ":limit": limit };
     all(connection, &sql, params, rule)
 }

@@ -4,6 +4,7 @@ mod api_keys;
 mod audit;
 mod batches;
 mod handoffs;
+mod limits;
 mod locks;
 mod memories;
 mod notes;
