@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve,
-    status, team, watch, work,
+    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, policy, ports,
+    profile, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -89,6 +89,12 @@ pub enum Command {
     /// Make, list and revoke the keys that open the HTTP server
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Show and change how far agents are trusted, and how much they may do
+    #[command(subcommand)]
+    Profile(profile::Profile),
+    /// Ask, show and change what is permitted
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
     /// Run any operation by its name, with JSON in and JSON out
@@ -127,6 +133,8 @@ impl Command {
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
+            Self::Profile(profile) => at_desk(globals, async |desk| profile::run(desk, profile).await),
+            Self::Policy(policy) => at_desk(globals, async |desk| policy::run(desk, policy).await),
             Self::Guard(check) => guard::run(globals, &check),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),

@@ -15,4 +15,5 @@ mod serve;
 mod setup;
 mod supabase;
 mod team;
+mod trust;
 mod work;
