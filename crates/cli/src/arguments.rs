@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network, output,
-    ports, proxy, run, serve, status, team, watch, work,
+    agents, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network,
+    output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -94,6 +94,12 @@ pub enum Command {
     /// Make, list and revoke the keys that open the HTTP server
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Show and change how far agents are trusted, and how much they may do
+    #[command(subcommand)]
+    Profile(profile::Profile),
+    /// Ask, show and change what is permitted
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
     /// Say which hosts may be reached, and change that
@@ -145,6 +151,8 @@ impl Command {
             Self::Audit(audit) => audit::run(globals, audit),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
+            Self::Profile(profile) => at_desk(globals, async |desk| profile::run(desk, profile).await),
+            Self::Policy(policy) => at_desk(globals, async |desk| policy::run(desk, policy).await),
             Self::Guard(check) => guard::run(globals, &check),
             Self::Network(network) => network::run(globals, network),
             Self::Proxy(proxy) => proxy::run(globals, proxy),

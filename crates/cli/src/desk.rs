@@ -127,9 +127,14 @@ impl Desk {
 
     /// Calls an operation by its name.
     pub async fn ask(&self, name: &str, arguments: Value) -> Result<Value, Trouble> {
+        self.ask_as(&self.caller, name, arguments).await
+    }
+
+    /// Calls an operation by its name, in another's name.
+    pub async fn ask_as(&self, caller: &Caller, name: &str, arguments: Value) -> Result<Value, Trouble> {
         let entry = registry::find(name)
             .ok_or_else(|| Failure::Internal(format!("there is no operation {name}, which this command needs")))?;
-        Ok(self.call(entry, arguments).await?)
+        Ok(self.coordinator.call(entry, self.project(), caller, Door::Cli, arguments).await?)
     }
 
     /// Calls an operation.

@@ -2,6 +2,7 @@
 
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
+use model::limits::Limit;
 use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -165,9 +166,15 @@ impl From<Refusal> for Failure {
         match &refusal {
             Refusal::UnknownDependency { .. } => Self::field("depends_on", message).with_code(refusal.code()),
             Refusal::DeadlineExceeded => Self::field("deadline", message).with_code(refusal.code()),
+            Refusal::ResourceLimitExceeded { allowed, used, .. } => {
+                let mut more = more;
+                more.insert("left".into(), allowed.saturating_sub(*used).into());
+                Self::Forbidden(Details { code: refusal.code(), message, more })
+            }
             Refusal::SessionNotYours { .. }
-            | Refusal::IdentityMismatch { .. }
-            | Refusal::OperationNotPermitted { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
+            | Refusal::OperationNotPermitted { .. }
+            | Refusal::InsufficientTrustLevel { .. }
+            | Refusal::IdentityMismatch { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
             _ => Self::Conflict(Details { code: refusal.code(), message, more }),
         }
     }
@@ -249,6 +256,18 @@ pub fn in_words(refusal: &Refusal) -> String {
             "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \
              if it stays so, run coordinator audit verify"
         ),
-        Refusal::OperationNotPermitted { message } | Refusal::IdentityMismatch { message } => message.clone(),
+        Refusal::OperationNotPermitted { message, .. } | Refusal::InsufficientTrustLevel { message, .. } => {
+            message.clone()
+        }
+        Refusal::ResourceLimitExceeded { limit: Limit::MaxFileModifications, allowed, used, .. } => format!(
+            "your profile lets you lock {allowed} different files in a session, and you have locked {used}: work on those, \
+             or begin a new session for other work (max_file_modifications)"
+        ),
+        Refusal::ResourceLimitExceeded { limit: Limit::MaxCallsPerHour, allowed, until, .. } => format!(
+            "your profile lets you make {allowed} calls in an hour that change something, and you have made them{} \
+             (max_calls_per_hour)",
+            until.map_or_else(String::new, |until| format!(": the next is free at {until}"))
+        ),
+        Refusal::IdentityMismatch { message } => message.clone(),
     }
 }

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::id::{AgentId, Caller, Project, SessionId};
+use policy::Vouched;
 use sha2::{Digest, Sha256};
 use store::StoreError;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::Coordinator;
+use crate::authorise::Vouching;
 use crate::failure::{Failure, FieldError};
 use crate::limiter::Limiter;
 use crate::redact;
@@ -113,6 +115,12 @@ impl Principal {
             agent_type: named.agent_type.unwrap_or(itself.agent_type),
             session_id: named.session_id,
         })
+    }
+
+    /// What of a caller's names the key vouches for.
+    pub fn vouching(&self) -> Vouching {
+        let bound = |is_bound| if is_bound { Vouched::For } else { Vouched::ByNobody };
+        Vouching { agent_id: bound(self.agent_id.is_some()), agent_type: bound(self.agent_type.is_some()) }
     }
 
     /// The caller when a request names none.

@@ -6,12 +6,15 @@
 //! - [`network`]: which hosts may be reached
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
-//! - [`pipeline`]: the way of every call: identify, validate, run, audit
+//! - [`pipeline`]: the way of every call: validate, identify, authorise, run, audit
+//! - [`authorise`]: may the caller do this? [`rules`]: the project's rules, as they are applied
+//! - [`profiles`], [`policies`], [`rulebook`]: rules, shown and changed
 //! - [`identity`]: who is calling, and [`scopes`]: for what; [`agent`]: a process that speaks for one agent
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
 pub mod audit;
+pub mod authorise;
 pub mod events;
 pub mod failure;
 mod free_form;
@@ -25,11 +28,15 @@ pub mod memories;
 pub mod network;
 pub mod operation;
 pub mod pipeline;
+pub mod policies;
 pub mod ports;
+pub mod profiles;
 pub mod redact;
 pub mod registry;
 pub mod repository;
 pub mod resources;
+pub mod rulebook;
+pub mod rules;
 mod schema;
 pub mod scopes;
 pub mod sessions;
@@ -49,6 +56,7 @@ use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
 
 use crate::identity::KeyRing;
+use crate::rules::RuleWatch;
 use crate::settings::Settings;
 
 /// The version of this program.
@@ -60,6 +68,7 @@ pub struct Coordinator {
     commits: GroupCommit,
     keys: KeyRing,
     settings: Settings,
+    rule_watch: RuleWatch,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
     /// Rung when anything was done in this process.
@@ -72,6 +81,7 @@ impl Coordinator {
         let keys = KeyRing::new(&settings);
         Self {
             commits: GroupCommit::new(store.clone()),
+            rule_watch: RuleWatch::new(settings.policy.clone()),
             store,
             keys,
             settings,

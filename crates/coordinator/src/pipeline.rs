@@ -1,13 +1,16 @@
-//! The way of every call, whichever door it came through: validate, identify, run, audit.
+//! The way of every call, whichever door it came through: validate, identify, authorise, run, audit.
 
 use std::time::Instant;
 
 use model::JsonText;
 use model::command::{Action, Refusal};
 use model::id::{Caller, Project};
+use model::limits::Limits;
+use policy::Vouched;
 use serde_json::{Map, Value};
 
 use crate::Coordinator;
+use crate::authorise::{Vouching, authorise, nobody};
 use crate::failure::{Failure, FieldError};
 use crate::identity::{Named, Principal};
 use crate::operation::{BodyIdentity, Context, Door, Entry};
@@ -43,7 +46,9 @@ impl Coordinator {
         }
         let redacted = take_secrets(&mut arguments).map_err(invalid)?;
         let parameters = JsonText::new(&Redacted(&arguments));
-        let context = self.context(entry, project, caller.clone(), door, parameters, received);
+        let mut context = self.context(entry, project, caller.clone(), door, parameters, received);
+        // It runs where the database is, or the door has made sure.
+        authorise(&mut context, entry, Vouching::ALL, &arguments).await?;
         let answer = (entry.run)(&context, arguments).await?;
         Ok(telling(answer, redacted))
     }
@@ -114,7 +119,18 @@ impl Coordinator {
         parameters: JsonText,
         received: Instant,
     ) -> Context<'a> {
-        Context { coordinator: self, project, caller, door, operation: entry.name, parameters, received }
+        Context {
+            coordinator: self,
+            project,
+            caller,
+            door,
+            profile: nobody(),
+            vouched: Vouched::ByNobody,
+            limits: Limits::NONE,
+            operation: entry.name,
+            parameters,
+            received,
+        }
     }
 }
 
@@ -128,11 +144,15 @@ async fn run_as(
     arguments: Value,
 ) -> Result<Value, Failure> {
     let caller = principal.caller(named).map_err(|message| Refusal::IdentityMismatch { message }).and_then(|caller| {
-        principal.permits(entry).map_err(|message| Refusal::OperationNotPermitted { message }).map(|()| caller)
+        principal
+            .permits(entry)
+            .map_err(|message| Refusal::OperationNotPermitted { message, policies: vec![] })
+            .map(|()| caller)
     });
     match caller {
         Ok(caller) => {
             context.caller = caller;
+            authorise(&mut context, entry, principal.vouching(), &arguments).await?;
             (entry.run)(&context, arguments).await
         }
         Err(refusal) => {
@@ -261,6 +281,9 @@ impl Coordinator {
             project,
             caller: caller.clone(),
             door: Door::Cli,
+            profile: nobody(),
+            vouched: Vouched::For,
+            limits: Limits::NONE,
             operation,
             parameters: JsonText::new(&Redacted(parameters)),
             received: Instant::now(),

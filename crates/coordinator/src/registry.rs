@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, network, ports, sessions, skills, work, working_memory};
+use crate::{
+    audit, handoffs, help, locks, memories, network, policies, ports, profiles, rulebook, sessions, skills, work,
+    working_memory,
+};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -40,6 +43,17 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<audit::operations::CheckpointAudit>(),
         Entry::of::<audit::operations::ProveAudit>(),
         Entry::of::<audit::operations::ExportAudit>(),
+        Entry::of::<profiles::GetMyProfile>(),
+        Entry::of::<profiles::ListProfiles>(),
+        Entry::of::<profiles::PutProfile>(),
+        Entry::of::<profiles::AssignProfile>(),
+        Entry::of::<policies::CheckPolicy>(),
+        Entry::of::<policies::ValidateCedarPolicy>(),
+        Entry::of::<policies::ListPolicies>(),
+        Entry::of::<policies::PutPolicy>(),
+        Entry::of::<policies::ReplayPolicy>(),
+        Entry::of::<rulebook::RuleHistory>(),
+        Entry::of::<rulebook::RollBackRule>(),
         Entry::of::<help::Help>(),
     ]
 });
@@ -47,6 +61,11 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
 /// All operations.
 pub fn operations() -> &'static [Entry] {
     &OPERATIONS
+}
+
+/// What policies know of the operations.
+pub fn actions() -> Vec<policy::Action> {
+    OPERATIONS.iter().map(|entry| entry.action).collect()
 }
 
 /// The operation of this name.
@@ -59,11 +78,11 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 pub enum ToolSet {
     /// Those that most agents need: each costs an agent context, whether it is used or not.
     Core,
-    /// Every operation that is a tool.
+    /// Every operation that is a tool, but for those that mostly people call.
     All,
 }
 
 /// The operations that are listed as tools.
 pub fn tools(set: ToolSet) -> impl Iterator<Item = &'static Entry> {
-    OPERATIONS.iter().filter(move |entry| entry.is_tool && (set == ToolSet::All || entry.is_core))
+    OPERATIONS.iter().filter(move |entry| entry.is_tool && entry.is_listed && (set == ToolSet::All || entry.is_core))
 }

@@ -79,6 +79,23 @@ pub static RESOURCES: &[Resource] = &[
         nothing: "Nobody has left a handoff.",
     },
     Resource {
+        uri: "profiles://current",
+        name: "Your profile",
+        summary: "What you may do, and how much of it.",
+        operation: "get_my_profile",
+        request: || json!({}),
+        rows: "/profile",
+        columns: &[
+            ("profile", "name"),
+            ("trust level", "trust_level"),
+            ("files in a session", "max_file_modifications"),
+            ("calls in an hour", "max_calls_per_hour"),
+            ("minutes for a task", "max_minutes_per_task"),
+            ("may not call", "blocked_operations"),
+        ],
+        nothing: "You have no profile.",
+    },
+    Resource {
         uri: "audit://recent",
         name: "Recent audit entries",
         summary: "What agents did last, and what was refused.",

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use model::command::{Action, Cleanup, Outcome, Refusal, Register};
 use model::id::SessionId;
 use model::sessions::{Session, SessionStatus};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,6 +45,7 @@ impl Operation for RegisterSession {
     const NAME: &'static str = "register_session";
     const SUMMARY: &'static str = "Announce yourself: what you can do and what you work on.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/agents/register")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
@@ -116,6 +118,7 @@ impl Operation for Heartbeat {
     const NAME: &'static str = "heartbeat";
     const SUMMARY: &'static str = "Say you are alive: keeps your session and claims.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/agents/heartbeat")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
@@ -339,6 +342,9 @@ impl<'a> Context<'a> {
             project: self.project,
             caller: model::id::Caller { session_id: Some(session_id), ..self.caller.clone() },
             door: self.door,
+            profile: self.profile.clone(),
+            vouched: self.vouched,
+            limits: self.limits,
             operation: self.operation,
             parameters: self.parameters.clone(),
             received: self.received,

@@ -7,6 +7,7 @@ use model::JsonText;
 use model::command::{Action, Cancel, Claim, Complete, Outcome, Refusal, Submit};
 use model::id::AgentId;
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
+use policy::ResourceKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -308,6 +309,7 @@ impl Operation for CompleteWork {
     const NAME: &'static str = "complete_work";
     const SUMMARY: &'static str = "End your claimed task: success, or failure (it is retried up to max_attempts).";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::post("/work/complete")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
@@ -345,6 +347,7 @@ impl Operation for CancelTask {
     const NAME: &'static str = "cancel_task";
     const SUMMARY: &'static str = "Cancel a task; what depends on it fails too.";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::post("/work/cancel")];
     const IS_IDEMPOTENT: bool = true;
     const IS_DESTRUCTIVE: bool = true;
@@ -462,6 +465,7 @@ impl Operation for GetTask {
     const NAME: &'static str = "get_task";
     const SUMMARY: &'static str = "Show one task: status, result, why it failed.";
     const ACCESS: Access = Access::Read;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::get("/api/v1/tasks/{task_id}"), Route::post("/work/get")];
     const IS_CORE: bool = true;
 

@@ -208,7 +208,11 @@ async fn body_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
 
 async fn health(State(coordinator): State<Arc<Coordinator>>) -> Response {
     if coordinator.is_healthy().await {
-        Json(json!({"status": "ok", "db": "connected", "version": VERSION})).into_response()
+        let mut body = json!({"status": "ok", "db": "connected", "version": VERSION});
+        if coordinator.has_broken_rules() {
+            body["rules"] = "broken: see coordinator doctor".into();
+        }
+        Json(body).into_response()
     } else {
         let body = json!({"status": "degraded", "db": "unreachable", "version": VERSION});
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()

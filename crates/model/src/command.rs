@@ -13,6 +13,7 @@ use crate::chain::Seal;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
+use crate::limits::{Limit, Limits};
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
 use crate::network::NetworkCheck;
@@ -34,6 +35,9 @@ pub struct Command {
     pub parameters: JsonText,
     /// Milliseconds since the call arrived.
     pub duration_ms: u32,
+    /// How much the caller may do: counted in the transaction. None, for most.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// What to do.
     pub action: Action,
 }
@@ -570,10 +574,33 @@ pub enum Refusal {
         /// How many rows it seals.
         size: i64,
     },
-    /// The caller's key is not for this operation.
+    /// The caller's profile, or a policy, does not permit the operation.
     OperationNotPermitted {
-        /// Why, and what would be needed, in a sentence.
+        /// Why, in a sentence.
         message: String,
+        /// The policies that decided.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<String>,
+    },
+    /// The operation needs more trust than the caller has.
+    InsufficientTrustLevel {
+        /// Why, in a sentence.
+        message: String,
+        /// The level that it needs.
+        required: u8,
+        /// The level that the caller has.
+        actual: u8,
+    },
+    /// The caller has done as much as it may.
+    ResourceLimitExceeded {
+        /// Which limit.
+        limit: Limit,
+        /// How much it may do.
+        allowed: u32,
+        /// How much it has done.
+        used: u32,
+        /// When it may do more, where time brings it back.
+        until: Option<Timestamp>,
     },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
@@ -606,6 +633,8 @@ impl Refusal {
             Self::KeyNotFound => "key_not_found",
             Self::SealMismatch { .. } => "seal_mismatch",
             Self::OperationNotPermitted { .. } => "operation_not_permitted",
+            Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",
+            Self::ResourceLimitExceeded { .. } => "resource_limit_exceeded",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

@@ -8,7 +8,7 @@
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`network`]: what was asked of the network, and answered
-//! - [`rulebook`]: the project's own rules, whatever they are about
+//! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`chain`], [`merkle`]: how the audit trail is hashed
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
@@ -21,6 +21,7 @@ mod glob;
 pub mod handoffs;
 pub mod id;
 pub mod key;
+pub mod limits;
 pub mod locks;
 pub mod memories;
 pub mod merkle;

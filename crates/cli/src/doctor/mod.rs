@@ -167,6 +167,7 @@ async fn examine(globals: &Globals) -> Vec<Finding> {
         findings.extend([permissions(path), durability(path), disk(path)]);
     }
     findings.push(writing(&coordinator).await);
+    findings.push(rules(&coordinator).await);
     findings.push(mcp(globals).await);
     let (server, runs) = server(settings).await;
     findings.extend([server, keys(&coordinator, runs).await]);
@@ -230,6 +231,23 @@ fn settings_file(settings: &Settings) -> Finding {
         Finding::ok("settings", format!("from the environment and {}", file.display()))
     } else {
         Finding::ok("settings", "from the environment; there is no coordinator.toml")
+    }
+}
+
+/// The project's own rules: can all of them be read?
+async fn rules(coordinator: &Coordinator) -> Finding {
+    let engine = coordinator.settings().policy.engine.as_str();
+    match coordinator.rules(coordinator.default_project()).await {
+        Err(error) => Finding::fail("rules", Exit::Unreachable, error.to_string(), "see to the database"),
+        Ok(rules) if rules.problems.is_empty() => {
+            Finding::ok("rules", format!("engine {engine}, rulebook at version {}", rules.version()))
+        }
+        Ok(rules) => {
+            let all: Vec<String> = rules.problems.iter().map(|problem| problem.in_words()).collect();
+            let todo = "put a version that can be read: coordinator policy history NAME, coordinator policy rollback NAME \
+                        VERSION";
+            Finding::fail("rules", Exit::Refused, all.join("; "), todo)
+        }
     }
 }
 

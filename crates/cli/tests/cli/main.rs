@@ -20,4 +20,5 @@ mod setup;
 mod skills;
 mod supabase;
 mod team;
+mod trust;
 mod work;

@@ -78,6 +78,7 @@ async fn apply(store: &dyn Store, who: &Caller, action: Action, number: i64) -> 
         operation: format!("operation_{number}"),
         parameters: JsonText::new(&json!({"n": number, "text": "\u{fffd} it's \"so\""})),
         duration_ms: number as u32,
+        limits: model::limits::Limits::NONE,
         action,
     };
     store.apply(&project(), &[command]).await.unwrap().remove(0)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::routes::all;
-use crate::server::{Server, with};
+use crate::server::{BOSS, Server, with};
 
 fn document() -> Value {
     http_api::openapi()
@@ -133,6 +133,20 @@ async fn answers_are_as_documented() {
         ("/ports/allocate", json!({"session_id": "s"})),
         ("/ports/allocate", json!({"session_id": "another"})),
         ("/ports/release", json!({"session_id": "another"})),
+        ("/policy/check", anna(json!({"operation": "acquire_lock", "resource": "a.rs", "context": {"door": "mcp"}}))),
+        ("/policy/check", json!({"operation": "fly"})),
+        ("/policy/validate", json!({"policy_text": "permit (principal, action, resource) when { oops };"})),
+        ("/policy/replay", json!({"policy_text": "forbid (principal, action, resource);", "limit": 5})),
+    ];
+    let first_version = server.post("/profiles", json!({"name": "small", "body": "trust_level = 1"})).key(BOSS).await;
+    let version = &first_version.ok()["version"];
+    let rules = [
+        ("/profiles", json!({"name": "small", "body": "trust_level = 2\nmax_file_modifications = 1"})),
+        ("/profiles/assign", json!({"to": "agent:nora", "profile": "small"})),
+        ("/policies", json!({"name": "p", "policy_text": "permit (principal, action, resource);"})),
+        ("/policies", json!({"name": "p"})),
+        ("/rules/history", json!({"kind": "policy", "name": "p"})),
+        ("/rules/rollback", json!({"kind": "profile", "name": "small", "version": version})),
     ];
     let gets = [
         format!("/api/v1/tasks/{second}"),
@@ -151,9 +165,15 @@ async fn answers_are_as_documented() {
         "/help?operation=acquire_lock".into(),
         "/memory/working?agent_id=anna&session_id=s".into(),
         "/memory/working?key=none".into(),
+        "/profiles/me?agent_id=anna&agent_type=codex_cli".into(),
+        "/profiles".into(),
+        "/profiles?name=small".into(),
+        "/policies".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
+    let answers = answers
+        .chain(rules.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body).key(BOSS))));
     let answers = answers.chain(gets.into_iter().map(|path| ("get", path.clone(), server.get(&path))));
     let mut seen = BTreeSet::new();
     for (method, path, call) in answers {

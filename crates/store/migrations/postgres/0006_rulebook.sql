@@ -25,5 +25,21 @@ create trigger append_only before update or delete or truncate on coordinator.ru
     for each statement execute function coordinator.refuse_to_change_a_rule();
 alter table coordinator.rules enable always trigger append_only;
 
+-- The files that agents with a limit on them have locked.
+create table coordinator.locked_files (
+    project    text        collate "C" not null,
+    agent_id   text        collate "C" not null,
+    session_id text        collate "C" not null,
+    digest     bytea       not null,
+    key        text        collate "C" not null,
+    locked_at  timestamptz not null,
+    primary key (project, agent_id, session_id, digest)
+);
+comment on column coordinator.locked_files.session_id is 'empty for an agent without a session';
+
+-- How much the caller may do; null for no limit.
+alter type coordinator.turn add attribute limits jsonb;
+
 -- Without a policy nobody but the owner sees a row.
 alter table coordinator.rules enable row level security;
+alter table coordinator.locked_files enable row level security;

@@ -24,3 +24,13 @@ create trigger rules_no_replace before insert on rules
 when exists (select 1 from rules where project = new.project and version = new.version) begin
     select raise(abort, 'the rulebook is append-only: a version cannot be replaced');
 end;
+
+-- The files that agents with a limit on them have locked, by session; empty for an agent without one.
+create table locked_files (
+    project    text    not null,
+    agent_id   text    not null,
+    session_id text    not null,
+    key        text    not null,
+    locked_at  integer not null,
+    primary key (project, agent_id, session_id, key)
+) strict, without rowid;

@@ -5,6 +5,7 @@
 
 mod audit;
 mod handoffs;
+mod limits;
 mod locks;
 mod memories;
 mod ports;
@@ -20,7 +21,7 @@ use model::api_keys::ApiKey;
 use model::chain::{Digest256, Seal};
 use model::command::{Action, Command, Freed, Outcome, Refusal};
 use model::handoffs::Handoff;
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
@@ -30,6 +31,9 @@ use model::work::Task;
 use uuid::Uuid;
 
 use crate::StoreError;
+
+/// What the trail says of a call that was refused for a limit.
+pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -135,6 +139,12 @@ pub trait Rows: MemoryRows {
 
     /// Remembers that the project's key was used.
     fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()>;
+    /// The files that the agent has locked in its session, or without one, at `since` or later.
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>>;
+    /// Inserts or replaces.
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()>;
+    /// When the agent made its latest call but `n` - 1, if after `since`. What was refused for a limit is none.
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>>;
 
     /// Appends to the trail, at the next position, with its hash.
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
@@ -155,10 +165,15 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, commands: &[Command]) -> Resu
 }
 
 fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
-    let outcome = match sessions::admit(rows, now, command)? {
+    let refusal = match sessions::admit(rows, now, command)? {
+        Some(refusal) => Some(refusal),
+        None => limits::exceeded(rows, now, command)?,
+    };
+    let outcome = match refusal {
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
+    limits::count(rows, now, command, &outcome)?;
     if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
@@ -171,11 +186,11 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Acquire(acquire) => locks::acquire(rows, now, caller, acquire),
         Action::Release(release) => locks::release(rows, caller, release),
         Action::Submit(submit) => work::submit(rows, now, caller, submit),
-        Action::Claim(claim) => work::claim(rows, now, caller, claim),
+        Action::Claim(claim) => work::claim(rows, now, caller, claim, &command.limits),
         Action::Complete(complete) => work::complete(rows, now, caller, complete),
         Action::Cancel(cancel) => work::cancel(rows, now, cancel),
         Action::Register(register) => sessions::register(rows, now, caller, register),
-        Action::Heartbeat => sessions::heartbeat(rows, now, caller),
+        Action::Heartbeat => sessions::heartbeat(rows, now, caller, &command.limits),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
         Action::WriteHandoff(handoff) => handoffs::write(rows, now, caller, handoff),
         Action::AllocatePorts(allocate) => ports::allocate(rows, now, caller, allocate),

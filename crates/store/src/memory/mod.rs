@@ -14,7 +14,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
@@ -27,7 +27,7 @@ use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::engine::{self, NewEntry, Rows};
+use crate::engine::{self, LIMIT_EXCEEDED, NewEntry, Rows};
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -55,6 +55,8 @@ struct State {
     memories: Memories,
     /// All versions, oldest first.
     rules: Vec<Rule>,
+    /// By agent, session and file.
+    files_locked: BTreeMap<(AgentId, Option<SessionId>, String), Timestamp>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
     /// The same rows as they are hashed.
@@ -533,6 +535,28 @@ impl Rows for ReferenceRows<'_> {
         self.audit.retain(|entry| entry.seq > size);
         self.chain.retain(|row| row.seq > size);
         Ok(())
+    }
+
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>> {
+        let of_caller = |(agent, session, _): &(AgentId, Option<SessionId>, String)| {
+            *agent == caller.agent_id && *session == caller.session_id
+        };
+        let files = self.files_locked.iter().filter(|(key, at)| of_caller(key) && **at >= since);
+        Ok(files.map(|((_, _, file), _)| file.clone()).collect())
+    }
+
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()> {
+        let file = (caller.agent_id.clone(), caller.session_id.clone(), key.as_str().to_owned());
+        self.files_locked.insert(file, now);
+        Ok(())
+    }
+
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>> {
+        let counts = |entry: &&AuditEntry| {
+            entry.agent_id == agent.as_str() && entry.error_message.as_deref() != Some(LIMIT_EXCEEDED)
+        };
+        let nth = self.audit.iter().rev().filter(counts).nth(n as usize - 1);
+        Ok(nth.map(|entry| entry.created_at).filter(|at| *at > since))
     }
 
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {

@@ -31,6 +31,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/locks.sql"),
     include_str!("../../migrations/postgres/functions/sessions.sql"),
     include_str!("../../migrations/postgres/functions/reap.sql"),
+    include_str!("../../migrations/postgres/functions/limits.sql"),
     include_str!("../../migrations/postgres/functions/work.sql"),
     include_str!("../../migrations/postgres/functions/handoffs.sql"),
     include_str!("../../migrations/postgres/functions/ports.sql"),

@@ -241,6 +241,21 @@ pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -
     all(connection, &sql, params, records::audit)
 }
 
+/// The position of the first row of the trail after an instant, or where the next one will be: found by halving, as rows
+/// follow each other in time.
+pub fn first_position_after(connection: &Connection, project: &Project, since: Timestamp) -> rusqlite::Result<i64> {
+    let mut at = connection.prepare_cached("select created_at from audit where project = ? and seq = ?")?;
+    let ends = "select coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 from audit where project = ?";
+    let (mut low, mut high): (i64, i64) =
+        connection.prepare_cached(ends)?.query_row([project.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let created_at: i64 = at.query_row(params![project.as_str(), middle], |row| row.get(0))?;
+        if created_at > micros(since) { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
+}
+
 pub fn audit_after(
     connection: &Connection,
     project: &Project,

@@ -5,7 +5,7 @@ use model::JsonText;
 use model::api_keys::ApiKey;
 use model::chain::{self, Digest256, Seal};
 use model::handoffs::Handoff;
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::ports::PortBlock;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::read::{IS_PAUSE, Overview};
 use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
 use super::{Result, audit, failure, read, rulebook};
-use crate::engine::{NewEntry, Rows};
+use crate::engine::{LIMIT_EXCEEDED, NewEntry, Rows};
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
@@ -587,11 +587,51 @@ impl Rows for SqliteRows<'_> {
         )
     }
 
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>> {
+        self.select(
+            "select key from locked_files where project = :project and agent_id = :agent and session_id = :session
+                 and locked_at >= :since",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":since": micros(since),
+            },
+            |row| row.get(0),
+        )
+    }
+
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()> {
+        self.execute(
+            "insert or replace into locked_files (project, agent_id, session_id, key, locked_at)
+             values (:project, :agent, :session, :key, :now)",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":key": key.as_str(),
+                ":now": micros(now),
+            },
+        )
+    }
+
     fn drop_sealed(&mut self, size: i64) -> Result<()> {
         self.execute(
             "delete from audit where project = :project and seq <= :size",
             named_params! { ":project": self.project.as_str(), ":size": size },
         )
+    }
+
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>> {
+        // By no index of agents: it would be written with every row, for the few that are counted.
+        let first = read::first_position_after(self.connection, self.project, since).map_err(failure)?;
+        let found = self.select(
+            "select created_at from audit where project = :project and seq >= :first and agent_id = :agent
+                 and error_message is not :exceeded
+             order by seq desc limit 1 offset :before",
+            named_params! {
+                ":project": self.project.as_str(), ":first": first, ":agent": agent.as_str(),
+                ":exceeded": LIMIT_EXCEEDED, ":before": n - 1,
+            },
+            |row| records::instant(row, 0),
+        )?;
+        Ok(found.into_iter().next().filter(|at| *at > since))
     }
 
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {

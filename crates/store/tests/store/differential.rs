@@ -21,6 +21,7 @@ use model::command::{
 use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
+use model::limits::Limits;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
 use model::network::NetworkCheck;
@@ -128,6 +129,7 @@ enum Step {
 struct Ask {
     agent: &'static str,
     session: Option<&'static str>,
+    limits: Limits,
     what: What,
 }
 
@@ -271,8 +273,8 @@ impl fmt::Debug for Script {
                 Step::PassToTheNextEnd { short: true } => writeln!(f, "pass to 1 µs before the next end")?,
                 Step::Apply(asks) => {
                     writeln!(f, "apply")?;
-                    for Ask { agent, session, what } in asks {
-                        writeln!(f, "    {agent:?} in {session:?}: {what:?}")?;
+                    for Ask { agent, session, limits, what } in asks {
+                        writeln!(f, "    {agent:?} in {session:?}: {what:?}, {limits:?}")?;
                     }
                 }
             }
@@ -295,11 +297,20 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what()).prop_map(|(agent, session, what)| Ask {
-        agent,
-        session,
-        what,
-    })
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), limits(), what())
+        .prop_map(|(agent, session, limits, what)| Ask { agent, session, limits, what })
+}
+
+/// None for most, as in life.
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = (option::of(0_u32..4), option::of(select(vec![0_u32, 1, 3, 9])), option::of(1_u32..3)).prop_map(
+        |(max_file_modifications, max_calls_per_hour, max_minutes_per_task)| Limits {
+            max_file_modifications,
+            max_calls_per_hour,
+            max_minutes_per_task,
+        },
+    );
+    prop_oneof![5 => Just(Limits::NONE), 1 => some]
 }
 
 fn one(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -758,6 +769,7 @@ impl Run {
             operation: operation(&action).into(),
             parameters: JsonText::new(&json!({"text": TEXTS[2], "number": [0.5, 7, null]})),
             duration_ms: 3,
+            limits: ask.limits,
             action,
         }
     }

@@ -13,6 +13,7 @@ use model::command::{
 use model::handoffs::Notes;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
+use model::limits::Limits;
 use model::locks::{Lock, LockMode};
 use model::memories::{EventType, Remember};
 use model::rulebook::{PutRule, RuleKind};
@@ -384,6 +385,7 @@ pub fn command(who: &Caller, what: impl Act) -> Command {
         operation: operation(&action).into(),
         parameters: JsonText::new(&json!({"asked": operation(&action)})),
         duration_ms: 2,
+        limits: Limits::NONE,
         action,
     }
 }

@@ -60,19 +60,23 @@ begin
         select
             c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
             c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
-            c.caller ->> 'session_id' as session_id
+            c.caller ->> 'session_id' as session_id, c.limits
         from jsonb_to_recordset(p_commands) as c (
-            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb
+            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb, limits jsonb
         )
     loop
         turn.agent_id := command.agent_id;
         turn.agent_type := command.agent_type;
         turn.session_id := command.session_id;
+        turn.limits := command.limits;
         turn.position := last_position + 1;
 
         outcome := null;
         if command.session_id is not null and command.kind not in ('register', 'refuse') then
             outcome := coordinator.admit(turn);
+        end if;
+        if outcome is null and command.limits is not null then
+            outcome := coordinator.exceeded_limit(turn, command.action, trail);
         end if;
         if outcome is null then
             case command.kind
@@ -130,6 +134,9 @@ begin
                 when 'refuse' then
                     outcome := command.action || '{"kind": "refused"}';
             end case;
+        end if;
+        if command.limits ->> 'max_file_modifications' is not null and outcome ->> 'kind' = 'acquired' then
+            perform coordinator.count_files(turn, command.action -> 'keys');
         end if;
         outcomes := outcomes || outcome;
 

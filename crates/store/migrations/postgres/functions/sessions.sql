@@ -84,7 +84,12 @@ begin
         and s.last_heartbeat <> p_turn.now;
 
     update coordinator.tasks as t
-    set status = 'running', lease_expires_at = p_turn.now + t.lease_seconds * interval '1 second'
+    set status = 'running',
+        -- Not beyond its limit; what there is of the lease stays.
+        lease_expires_at = greatest(t.lease_expires_at, least(
+            p_turn.now + t.lease_seconds * interval '1 second',
+            t.claimed_at + (p_turn.limits ->> 'max_minutes_per_task')::bigint * interval '60 seconds'
+        ))
     where t.project = p_turn.project and t.claimed_by = p_turn.agent_id and t.status in ('claimed', 'running')
         and (p_turn.session_id is null or t.session_id is null or t.session_id = p_turn.session_id);
     get diagnostics renewed = row_count;

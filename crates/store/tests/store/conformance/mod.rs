@@ -5,6 +5,7 @@ mod audit;
 mod batches;
 mod chain;
 mod handoffs;
+mod limits;
 mod locks;
 mod memories;
 mod network;
