@@ -60,7 +60,7 @@ impl Schema {
         let entities = schema.action_entities().map_err(|e| bad(&e))?;
         let mut known = HashMap::new();
         for action in actions {
-            let uid = action_uid(action.name).map_err(|e| bad(&e))?;
+            let uid = action_uid(action.name)?;
             let Some(entity) = entities.get(&uid) else {
                 return Err(BadSchema(format!("it has no action \"{}\"", action.name)));
             };
@@ -82,8 +82,9 @@ impl Schema {
     }
 }
 
-fn action_uid(name: &str) -> Result<EntityUid, cedar_policy::ParseErrors> {
-    Ok(EntityUid::from_type_name_and_id(EntityTypeName::from_str("Action")?, EntityId::new(name)))
+fn action_uid(name: &str) -> Result<EntityUid, BadSchema> {
+    let kind = EntityTypeName::from_str("Action").map_err(|error| BadSchema(error.to_string()))?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(name)))
 }
 
 /// The schema's text.

@@ -49,7 +49,7 @@ async fn a_rule_is_kept_with_all_its_fields(world: &World) {
         author: agent("ann").agent_id,
         created_at: world.now(),
     };
-    assert_eq!(world.store.rules(&world.project).await.unwrap(), [expected.clone()]);
+    assert_eq!(world.store.rules(&world.project).await.unwrap(), std::slice::from_ref(&expected));
     assert_eq!(history(world, RuleKind::Policy, name, 10).await, [expected]);
     assert_eq!(history(world, RuleKind::Network, name, 10).await, []);
     assert_eq!(version(world).await, 2);
