@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::approvals::{ApprovalStatus, DecideApproval, Pass, RequestApproval};
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
@@ -31,6 +32,9 @@ pub struct Command {
     pub parameters: JsonText,
     /// Milliseconds since the call arrived.
     pub duration_ms: u32,
+    /// The approval without which it would have been refused. Used up in the transaction that does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Pass>,
     /// What to do.
     pub action: Action,
 }
@@ -79,6 +83,12 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Ask for an approval.
+    RequestApproval(RequestApproval),
+    /// Decide about a request for one.
+    DecideApproval(DecideApproval),
+    /// Use the approval that the command presents, for something that is done elsewhere.
+    UseApproval,
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -350,6 +360,33 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The request waits for somebody to decide, or is decided already.
+    ApprovalRequested {
+        /// Its id: that of the earlier one for a repetition.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+        /// Was it open already?
+        repeated: bool,
+        /// The refusal that led to it, if one did.
+        refusal: Option<Refusal>,
+    },
+    /// The request is decided.
+    ApprovalDecided {
+        /// Which.
+        approval_id: Uuid,
+        /// As what.
+        status: ApprovalStatus,
+        /// When an approval ends.
+        expires_at: Timestamp,
+    },
+    /// The approval lets it through.
+    ApprovalUsed {
+        /// Which.
+        approval_id: Uuid,
+    },
     /// No, and nothing changed.
     Refused(Refusal),
 }
@@ -367,6 +404,7 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::ApprovalRequested { refusal, .. } => refusal.is_none(),
             _ => true,
         }
     }
@@ -378,7 +416,7 @@ impl Outcome {
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
-            Self::Refused(refusal) => Some(refusal.code()),
+            Self::Refused(refusal) | Self::ApprovalRequested { refusal: Some(refusal), .. } => Some(refusal.code()),
             _ => None,
         }
     }
@@ -516,6 +554,51 @@ pub enum Refusal {
     WorkingMemoryFull,
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// The operation takes more trust than the caller has.
+    InsufficientTrustLevel {
+        /// In a sentence.
+        message: String,
+        /// The level that it takes.
+        required: u8,
+        /// The caller's.
+        actual: u8,
+    },
+    /// What was to be done, or the text that tells of it, breaks a guardrail.
+    DestructiveOperationBlocked {
+        /// The operation, or `run_command` for a command that the agent runs itself.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// It would show, change or send credentials.
+    CredentialFileProtected {
+        /// As above.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// No such request in this project.
+    ApprovalNotFound {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// Nobody decides about a request of its own.
+    OwnApproval {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// The request is decided, used up or ended, or not decided yet where an approval is needed.
+    ApprovalSettled {
+        /// Which.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+    },
+    /// The approval is for another agent, another session, or something else.
+    ApprovalMismatch {
+        /// Which.
+        approval_id: Uuid,
+    },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
         /// What was wrong, in a sentence.
@@ -543,6 +626,13 @@ impl Refusal {
             Self::MemorySuperseded { .. } => "memory_superseded",
             Self::WorkingMemoryFull => "working_memory_full",
             Self::KeyNotFound => "key_not_found",
+            Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",
+            Self::DestructiveOperationBlocked { .. } => "destructive_operation_blocked",
+            Self::CredentialFileProtected { .. } => "credential_file_protected",
+            Self::ApprovalNotFound { .. } => "approval_not_found",
+            Self::OwnApproval { .. } => "own_approval",
+            Self::ApprovalSettled { .. } => "approval_settled",
+            Self::ApprovalMismatch { .. } => "approval_mismatch",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

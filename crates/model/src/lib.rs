@@ -7,10 +7,12 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`approvals`]: what an agent was refused and a person may let it do
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
 pub mod api_keys;
+pub mod approvals;
 pub mod audit;
 pub mod command;
 mod glob;

@@ -19,6 +19,7 @@ pub use clock::Clock;
 pub use group_commit::GroupCommit;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
@@ -85,6 +86,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// All skills, last used first (at most 1,000).
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
+
+    /// A page of requests for approvals, newest first.
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;
 
     /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;

@@ -3,6 +3,7 @@
 //! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
+mod approvals;
 mod handoffs;
 mod locks;
 mod memories;
@@ -11,6 +12,7 @@ mod reap;
 mod sessions;
 mod work;
 
+pub use approvals::ApprovalRows;
 use jiff::Timestamp;
 pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
@@ -29,7 +31,7 @@ use crate::StoreError;
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows {
+pub trait Rows: MemoryRows + ApprovalRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -150,10 +152,17 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, commands: &[Command]) -> Resu
 }
 
 fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
-    let outcome = match sessions::admit(rows, now, command)? {
+    let refusal = match sessions::admit(rows, now, command)? {
+        None => approvals::check(rows, command)?,
+        refusal => refusal,
+    };
+    let outcome = match refusal {
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
+    if let Some(pass) = command.approval.as_ref().filter(|_| outcome.is_success()) {
+        approvals::spend(rows, now, pass)?;
+    }
     if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
@@ -190,6 +199,12 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::RequestApproval(request) => approvals::request(rows, now, caller, request),
+        Action::DecideApproval(request) => approvals::decide(rows, now, caller, request),
+        Action::UseApproval => Ok(match &command.approval {
+            Some(pass) => Outcome::ApprovalUsed { approval_id: pass.approval_id },
+            None => Outcome::Refused(Refusal::ApprovalNotFound { approval_id: Uuid::nil() }),
+        }),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
 }

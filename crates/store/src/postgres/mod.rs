@@ -18,6 +18,7 @@ pub use connection::PoolSize;
 use connection::{Connections, failure};
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
@@ -75,6 +76,7 @@ enum Query<'a> {
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Approvals(&'a ApprovalFilter),
     ApiKeys,
     DueProjects,
 }
@@ -200,6 +202,10 @@ impl Store for PostgresStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(Some(project), &Query::Skills).await
+    }
+
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        self.read(Some(project), &Query::Approvals(filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

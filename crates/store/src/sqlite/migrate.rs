@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_handoffs_and_ports.sql"),
     include_str!("../../migrations/sqlite/0004_locks_of_sessions.sql"),
     include_str!("../../migrations/sqlite/0005_memories.sql"),
+    include_str!("../../migrations/sqlite/0009_approvals.sql"),
 ];
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do

@@ -12,6 +12,9 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::api_keys::ApiKey;
+use model::approvals::{
+    Approval, ApprovalFilter, ApprovalScope, ApprovalStatus, DecideApproval, Pass, RequestApproval, Subject, Verdict,
+};
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::command::{
     Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
@@ -104,6 +107,8 @@ const JSON: &[&str] =
 const SUMMARIES: &[&str] = &["pool of zones", "zones", "it's ünï \u{1f980} src/zones.rs:7", "pool Pool pool"];
 const WORDS: &[&str] = &["pool", "zone", "src/zones.rs", "ünï", "retri", "it's", "#db", "nothing"];
 const TAGS: &[&str] = &["db", "it's", "ünï"];
+const OPERATIONS: &[&str] = &["complete_work", "run_command"];
+const FINGERPRINTS: &[&str] = &["f1", "f2", "it's"];
 const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
 
 /// What happens, in order.
@@ -125,6 +130,8 @@ enum Step {
 struct Ask {
     agent: &'static str,
     session: Option<&'static str>,
+    /// The latest approval but so many, and whether it is shown for what it was asked for.
+    pass: Option<(u8, bool)>,
     what: What,
 }
 
@@ -195,6 +202,22 @@ enum What {
         description: Option<&'static str>,
         steps: Option<Vec<&'static str>>,
     },
+    RequestApproval {
+        operation: &'static str,
+        fingerprint: &'static str,
+        reason: &'static str,
+        ttl: u32,
+        refused: Option<&'static str>,
+    },
+    DecideApproval {
+        /// The latest but so many; past the first there is none.
+        approval: u8,
+        verdict: Verdict,
+        scope: ApprovalScope,
+        ttl: u32,
+        note: Option<&'static str>,
+    },
+    UseApproval,
     CreateKey(u8),
     RevokeKey(u8),
     Refuse(&'static str),
@@ -253,8 +276,8 @@ impl fmt::Debug for Script {
                 Step::PassToTheNextEnd { short: true } => writeln!(f, "pass to 1 µs before the next end")?,
                 Step::Apply(asks) => {
                     writeln!(f, "apply")?;
-                    for Ask { agent, session, what } in asks {
-                        writeln!(f, "    {agent:?} in {session:?}: {what:?}")?;
+                    for Ask { agent, session, pass, what } in asks {
+                        writeln!(f, "    {agent:?} in {session:?} with {pass:?}: {what:?}")?;
                     }
                 }
             }
@@ -277,9 +300,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what()).prop_map(|(agent, session, what)| Ask {
+    let pass = option::weighted(0.15, (0_u8..3, prop::bool::weighted(0.9)));
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), pass, what()).prop_map(|(agent, session, pass, what)| Ask {
         agent,
         session,
+        pass,
         what,
     })
 }
@@ -384,7 +409,22 @@ fn what() -> impl Strategy<Value = What> {
                 steps,
             },
         );
+    let request_approval = (one(OPERATIONS), one(FINGERPRINTS), one(TEXTS), ttl(), option::weighted(0.4, one(TEXTS)))
+        .prop_map(|(operation, fingerprint, reason, ttl, refused)| What::RequestApproval {
+            operation,
+            fingerprint,
+            reason,
+            ttl,
+            refused,
+        });
+    let verdict = prop_oneof![3 => Just(Verdict::Approve), 1 => Just(Verdict::Deny)];
+    let scope = prop_oneof![Just(ApprovalScope::Once), Just(ApprovalScope::Session)];
+    let decide_approval = (0_u8..4, verdict, scope, ttl(), option::of(one(TEXTS)))
+        .prop_map(|(approval, verdict, scope, ttl, note)| What::DecideApproval { approval, verdict, scope, ttl, note });
     prop_oneof![
+        5 => request_approval,
+        5 => decide_approval,
+        2 => Just(What::UseApproval),
         6 => remember,
         2 => note,
         2 => skill_use,
@@ -418,6 +458,7 @@ struct Run {
     now: Timestamp,
     submitted: Vec<Uuid>,
     remembered: Vec<Uuid>,
+    asked: Vec<Uuid>,
     made_keys: Vec<u8>,
     commands: u128,
     answered: usize,
@@ -432,6 +473,7 @@ struct Known {
     tasks: Vec<Task>,
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
+    approvals: Vec<Approval>,
 }
 
 /// All that can be seen of a project.
@@ -458,6 +500,8 @@ struct Seen {
     recalled: Vec<Vec<Ranked>>,
     notes: Vec<Vec<Note>>,
     skills: Vec<Skill>,
+    approvals: Vec<Approval>,
+    approved: Vec<Approval>,
     keys: Vec<ApiKey>,
 }
 
@@ -507,6 +551,8 @@ impl Run {
         let others = others.chain(known.waiters.iter().map(|w| w.expires_at));
         let others = others.chain(known.sessions.iter().map(|s| s.expires_at));
         let others = others.chain(known.port_blocks.iter().map(|b| b.expires_at));
+        let open = known.approvals.iter().filter(|a| a.status.is_open());
+        let others = others.chain(open.map(|a| a.expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -544,13 +590,19 @@ impl Run {
             tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals } = &self.known;
+        for approval in approvals {
+            prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
+            prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
+            prop_assert!(approval.used_at.is_none() || approval.scope.is_some(), "used unapproved: {approval:?}");
+        }
         for (at, block) in port_blocks.iter().enumerate() {
             prop_assert!(block.expires_at > self.now, "over, and still there: {block:?}");
             for other in &port_blocks[at + 1..] {
@@ -669,6 +721,13 @@ impl Run {
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
         port_blocks.retain(|block| block.project == *project);
+        let approved = ApprovalFilter {
+            status: Some(ApprovalStatus::Approved),
+            agent_id: Some(agent("ann")),
+            fingerprint: Some(FINGERPRINTS[0].into()),
+            limit: 3,
+            ..all_approvals()
+        };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
         let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
         let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };
@@ -698,6 +757,8 @@ impl Run {
             recalled,
             notes,
             skills: store.skills(project).await.map_err(failed)?,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            approved: store.approvals(project, &approved).await.map_err(failed)?,
             keys,
         })
     }
@@ -716,8 +777,17 @@ impl Run {
             operation: operation(&action).into(),
             parameters: JsonText::new(&json!({"text": TEXTS[2], "number": [0.5, 7, null]})),
             duration_ms: 3,
+            approval: ask.pass.and_then(|(latest, truly)| self.pass(latest, truly)),
             action,
         }
+    }
+
+    /// The latest approval but so many, as the reference knows it.
+    fn pass(&self, latest: u8, truly: bool) -> Option<Pass> {
+        let approval = self.known.approvals.get(usize::from(latest))?;
+        let subject = &approval.subject;
+        let fingerprint = if truly { subject.fingerprint.clone() } else { FINGERPRINTS[2].into() };
+        Some(Pass { approval_id: approval.approval_id, operation: subject.operation.clone(), fingerprint })
     }
 
     /// The ids of a run sort differently from the order in which they are minted.
@@ -813,6 +883,35 @@ impl Run {
                 description: description.map(Into::into),
                 steps: steps.as_ref().map(|steps| steps.iter().map(|s| (*s).into()).collect()),
             }),
+            What::RequestApproval { operation, fingerprint, reason, ttl, refused } => {
+                let approval_id = self.id(6, self.asked.len() as u128);
+                self.asked.push(approval_id);
+                Action::RequestApproval(RequestApproval {
+                    approval_id,
+                    subject: Subject {
+                        operation: (*operation).into(),
+                        resource: (*reason).into(),
+                        fingerprint: (*fingerprint).into(),
+                        reason: (*reason).into(),
+                    },
+                    ttl_seconds: *ttl,
+                    refusal: refused.map(|text| Refusal::DestructiveOperationBlocked {
+                        operation: (*operation).into(),
+                        rules: vec![text.into()],
+                    }),
+                })
+            }
+            What::DecideApproval { approval, verdict, scope, ttl, note } => {
+                let at = self.asked.len().checked_sub(1 + usize::from(*approval));
+                Action::DecideApproval(DecideApproval {
+                    approval_id: at.map_or(Uuid::nil(), |at| self.asked[at]),
+                    verdict: *verdict,
+                    scope: *scope,
+                    ttl_seconds: *ttl,
+                    note: note.map(Into::into),
+                })
+            }
+            What::UseApproval => Action::UseApproval,
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -926,6 +1025,10 @@ fn sorted_keys(texts: &[&str]) -> Vec<LockKey> {
     keys
 }
 
+fn all_approvals() -> ApprovalFilter {
+    ApprovalFilter { limit: 1000, ..ApprovalFilter::default() }
+}
+
 fn all_tasks() -> TaskFilter {
     TaskFilter { limit: 1000, ..TaskFilter::default() }
 }
@@ -996,6 +1099,7 @@ fn compare(engines: &[Engine]) {
             now: Timestamp::UNIX_EPOCH,
             submitted: vec![],
             remembered: vec![],
+            asked: vec![],
             made_keys: vec![],
             commands: 0,
             answered: 0,

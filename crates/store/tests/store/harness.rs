@@ -382,6 +382,7 @@ pub fn command(who: &Caller, what: impl Act) -> Command {
         operation: operation(&action).into(),
         parameters: JsonText::new(&json!({"asked": operation(&action)})),
         duration_ms: 2,
+        approval: None,
         action,
     }
 }
@@ -406,6 +407,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::RecordSkillUse(_) => "record_skill_use",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::RequestApproval(_) => "request_approval",
+        Action::DecideApproval(_) => "decide_approval",
+        Action::UseApproval => "use_approval",
         Action::Refuse(_) => "refused",
     }
 }

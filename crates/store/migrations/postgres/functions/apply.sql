@@ -51,10 +51,11 @@ begin
     for command in
         select
             c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
+            c.approval,
             c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
             c.caller ->> 'session_id' as session_id
         from jsonb_to_recordset(p_commands) as c (
-            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb
+            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, approval jsonb, action jsonb
         )
     loop
         turn.agent_id := command.agent_id;
@@ -65,6 +66,9 @@ begin
         outcome := null;
         if command.session_id is not null and command.kind not in ('register', 'refuse') then
             outcome := coordinator.admit(turn);
+        end if;
+        if outcome is null and command.approval is not null then
+            outcome := coordinator.check_approval(turn, command.approval);
         end if;
         if outcome is null then
             case command.kind
@@ -105,11 +109,20 @@ begin
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then
                     outcome := coordinator.revoke_key(turn, command.action);
+                when 'request_approval' then
+                    outcome := coordinator.request_approval(turn, command.action);
+                when 'decide_approval' then
+                    outcome := coordinator.decide_approval(turn, command.action);
+                when 'use_approval' then
+                    outcome := coordinator.use_approval(command.approval);
                 when 'refuse' then
                     outcome := command.action || '{"kind": "refused"}';
             end case;
         end if;
         outcomes := outcomes || outcome;
+        if command.approval is not null and coordinator.is_success(outcome) then
+            perform coordinator.spend_approval(turn, command.approval);
+        end if;
 
         -- Whoever waits has no answer yet.
         if outcome ->> 'kind' not in ('waiting', 'no_task_yet') then
@@ -148,8 +161,15 @@ language sql immutable as $$
         when 'no_task' then 'no_tasks_available'
         when 'no_ports' then 'no_ports_available'
         when 'refused' then p_outcome ->> 'code'
+        when 'approval_requested' then p_outcome -> 'refusal' ->> 'code'
         when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
     end
+$$;
+
+-- Did the caller get what it asked for?
+create or replace function coordinator.is_success(p_outcome jsonb) returns boolean
+language sql immutable as $$
+    select p_outcome ->> 'kind' not in ('waiting', 'no_task_yet') and coordinator.error_code(p_outcome) is null
 $$;
 
 create or replace function coordinator.create_key(p_turn coordinator.turn, p_key jsonb) returns jsonb
