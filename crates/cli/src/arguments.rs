@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve,
-    status, team, watch, work,
+    agents, approvals, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports,
+    serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -89,6 +89,9 @@ pub enum Command {
     /// Make, list and revoke the keys that open the HTTP server
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// See what agents were refused and a person may allow, and decide
+    #[command(subcommand)]
+    Approvals(approvals::Approvals),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
     /// Run any operation by its name, with JSON in and JSON out
@@ -127,6 +130,7 @@ impl Command {
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
+            Self::Approvals(approvals) => at_desk(globals, async |desk| approvals::run(desk, approvals).await),
             Self::Guard(check) => guard::run(globals, &check),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),

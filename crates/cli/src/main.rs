@@ -1,6 +1,7 @@
 //! The `coordinator` binary: parses the command line, runs the command, and ends with an exit code.
 
 mod agents;
+mod approvals;
 mod arguments;
 mod audit;
 mod call;

@@ -1,5 +1,6 @@
 //! Why an operation gave no answer: for people and agents in a sentence, for programs by a stable code.
 
+use model::approvals::ApprovalStatus;
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
 use model::working_memory::NOTES_LIMIT;
@@ -143,9 +144,13 @@ impl From<Refusal> for Failure {
         match &refusal {
             Refusal::UnknownDependency { .. } => Self::field("depends_on", message).with_code(refusal.code()),
             Refusal::DeadlineExceeded => Self::field("deadline", message).with_code(refusal.code()),
-            Refusal::SessionNotYours { .. } | Refusal::IdentityMismatch { .. } => {
-                Self::Forbidden(Details { code: refusal.code(), message, more })
-            }
+            Refusal::SessionNotYours { .. }
+            | Refusal::IdentityMismatch { .. }
+            | Refusal::InsufficientTrustLevel { .. }
+            | Refusal::DestructiveOperationBlocked { .. }
+            | Refusal::CredentialFileProtected { .. }
+            | Refusal::OwnApproval { .. }
+            | Refusal::ApprovalMismatch { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
             _ => Self::Conflict(Details { code: refusal.code(), message, more }),
         }
     }
@@ -213,6 +218,35 @@ pub fn in_words(refusal: &Refusal) -> String {
             "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
         ),
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
+        Refusal::DestructiveOperationBlocked { operation, rules } => {
+            format!("{operation} is refused by the guardrails ({})", rules.join(", "))
+        }
+        Refusal::CredentialFileProtected { operation, rules } => {
+            format!(
+                "{operation} would show, change or send credentials, which only a person may allow ({})",
+                rules.join(", ")
+            )
+        }
+        Refusal::ApprovalNotFound { approval_id } => {
+            format!("there is no request {approval_id} in this project: list_approvals shows those there are")
+        }
+        Refusal::OwnApproval { approval_id } => {
+            format!("request {approval_id} is your own: somebody else decides about it; get_approval waits for that")
+        }
+        Refusal::ApprovalSettled { approval_id, status } => match status {
+            ApprovalStatus::Pending => {
+                format!("nobody has decided about request {approval_id} yet: get_approval waits")
+            }
+            status => format!(
+                "request {approval_id} is {} already: if it is needed again, ask anew with request_approval",
+                status.as_str()
+            ),
+        },
+        Refusal::ApprovalMismatch { approval_id } => format!(
+            "approval {approval_id} is for another agent, another session, or something else than this: an approval lets \
+             exactly that through which it was asked for"
+        ),
+        Refusal::InsufficientTrustLevel { message, .. } => message.clone(),
         Refusal::IdentityMismatch { message } => message.clone(),
     }
 }

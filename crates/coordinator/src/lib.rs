@@ -3,6 +3,7 @@
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
+//! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
@@ -10,10 +11,12 @@
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
+pub mod approvals;
 pub mod audit;
 pub mod events;
 pub mod failure;
 mod free_form;
+pub mod guardrails;
 pub mod handoffs;
 pub mod help;
 pub mod identity;
@@ -35,14 +38,16 @@ pub mod team;
 pub mod work;
 pub mod working_memory;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::guardrails::Guard;
 use model::command::Freed;
 use model::id::Project;
 use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
 
+use crate::failure::Failure;
 use crate::identity::KeyRing;
 use crate::settings::Settings;
 
@@ -55,6 +60,7 @@ pub struct Coordinator {
     commits: GroupCommit,
     keys: KeyRing,
     settings: Settings,
+    guard: OnceLock<Arc<Guard>>,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
     /// Rung when anything was done in this process.
@@ -70,6 +76,7 @@ impl Coordinator {
             store,
             keys,
             settings,
+            guard: OnceLock::new(),
             released: Notify::new(),
             changed: Notify::new(),
         }
@@ -92,6 +99,15 @@ impl Coordinator {
     /// The store, for what is no operation: health, views for people.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// What judges commands. Its rules are read when it is first asked.
+    pub(crate) fn guard(&self) -> Result<Arc<Guard>, Failure> {
+        if let Some(guard) = self.guard.get() {
+            return Ok(guard.clone());
+        }
+        let guard = Guard::builtin().map_err(|bad| Failure::Internal(bad.to_string()))?;
+        Ok(self.guard.get_or_init(|| Arc::new(guard)).clone())
     }
 
     /// Does the database answer within 2 s?

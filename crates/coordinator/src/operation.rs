@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use model::JsonText;
+use model::approvals::Pass;
 use model::command::{Action, Command, Outcome};
 use model::id::{Caller, Project};
 use schemars::JsonSchema;
@@ -137,12 +138,21 @@ impl Context<'_> {
     /// # Errors
     /// [`Failure`] when the database does not answer. A refusal is an outcome.
     pub async fn apply(&self, action: Action) -> Result<Outcome, Failure> {
+        self.apply_with(None, action).await
+    }
+
+    /// The same with the approval that lets it through, which is used up by it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn apply_with(&self, approval: Option<Pass>, action: Action) -> Result<Outcome, Failure> {
         let command = Command {
             id: Uuid::now_v7(),
             caller: self.caller.clone(),
             operation: self.operation.to_owned(),
             parameters: self.parameters.clone(),
             duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
+            approval,
             action,
         };
         let outcome = self.coordinator.commits.apply(self.project, command).await?;

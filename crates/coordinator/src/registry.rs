@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory};
+use crate::{
+    approvals, audit, guardrails, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory,
+};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -33,6 +35,12 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<guardrails::CheckGuardrails>(),
+        Entry::of::<guardrails::ListGuardrails>(),
+        Entry::of::<approvals::RequestApproval>(),
+        Entry::of::<approvals::GetApproval>(),
+        Entry::of::<approvals::ListApprovals>(),
+        Entry::of::<approvals::DecideApproval>(),
         Entry::of::<help::Help>(),
     ]
 });

@@ -3,6 +3,7 @@
 
 mod agent;
 mod doors;
+mod guardrails;
 mod keys;
 mod memories;
 mod minimal;
