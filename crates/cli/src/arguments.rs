@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, approvals, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports,
-    serve, status, team, watch, work,
+    agents, approvals, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, network, output,
+    ports, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -78,7 +78,7 @@ pub enum Command {
     /// Check the file that names the team's agents
     #[command(subcommand)]
     Team(team::Team),
-    /// Read the record of what was done and refused, newest first
+    /// Read the record of what was done and refused, newest first; verify, sign, prove, export it
     Audit(audit::Audit),
     /// Print what happens, as it happens
     Watch(watch::Watch),
@@ -94,6 +94,16 @@ pub enum Command {
     Approvals(approvals::Approvals),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
+    /// Say which hosts may be reached, and change that
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Be the way out to the network for programs that ask for it, by those rules
+    Proxy(proxy::Proxy),
+    /// Run a program that can reach nothing but that proxy (Linux)
+    Run(run::Run),
+    /// The same program, from within
+    #[command(name = run::INSIDE, hide = true)]
+    RunInside(run::Inside),
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
@@ -127,11 +137,15 @@ impl Command {
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
-            Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
+            Self::Audit(audit) => audit::run(globals, audit),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Approvals(approvals) => at_desk(globals, async |desk| approvals::run(desk, approvals).await),
             Self::Guard(check) => guard::run(globals, &check),
+            Self::Network(network) => network::run(globals, network),
+            Self::Proxy(proxy) => proxy::run(globals, proxy),
+            Self::Run(program) => return run::run(globals, program),
+            Self::RunInside(inside) => return run::inside(inside),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use crate::operation::Entry;
 use crate::{
-    approvals, audit, guardrails, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory,
+    approvals, audit, guardrails, handoffs, help, locks, memories, network, ports, sessions, skills, work,
+    working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -34,6 +35,9 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<working_memory::GetNotes>(),
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
+        Entry::of::<network::CheckNetwork>(),
+        Entry::of::<network::ListNetworkRules>(),
+        Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
         Entry::of::<guardrails::CheckGuardrails>(),
         Entry::of::<guardrails::ListGuardrails>(),
@@ -41,6 +45,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<approvals::GetApproval>(),
         Entry::of::<approvals::ListApprovals>(),
         Entry::of::<approvals::DecideApproval>(),
+        Entry::of::<audit::operations::VerifyAudit>(),
+        Entry::of::<audit::operations::CheckpointAudit>(),
+        Entry::of::<audit::operations::ProveAudit>(),
+        Entry::of::<audit::operations::ExportAudit>(),
         Entry::of::<help::Help>(),
     ]
 });

@@ -1,6 +1,7 @@
 //! The real binary, from outside: commands and their exit codes, the HTTP server's life, and MCP as an agent speaks it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod bridge;
 mod container;
 mod demo;
@@ -8,6 +9,7 @@ mod handoffs;
 mod locks;
 mod mcp;
 mod memory;
+mod network;
 mod official_client;
 mod ports;
 mod project;

@@ -16,6 +16,7 @@ use model::approvals::{
     Approval, ApprovalFilter, ApprovalScope, ApprovalStatus, DecideApproval, Pass, RequestApproval, Subject, Verdict,
 };
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
+use model::chain::{Digest256, Seal};
 use model::command::{
     Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
     Release, Submit, Wait, WriteHandoff,
@@ -25,8 +26,10 @@ use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
+use model::network::NetworkCheck;
 use model::ports::PortBlock;
 use model::ranking::{Question, Ranked};
+use model::rulebook::{PutRule, Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::{RecordSkillUse, Skill};
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
@@ -218,8 +221,23 @@ enum What {
         note: Option<&'static str>,
     },
     UseApproval,
+    PutRule {
+        kind: RuleKind,
+        name: &'static str,
+        body: Option<&'static str>,
+        /// The version that was seen: the latest, and so much more or less.
+        seen: Option<i64>,
+    },
     CreateKey(u8),
     RevokeKey(u8),
+    CheckNetwork {
+        domain: &'static str,
+        port: Option<u16>,
+        allowed: bool,
+    },
+    NoteKeyUse(u8),
+    /// With a seal that fits nowhere, or of what is not there.
+    PruneAudit(i64),
     Refuse(&'static str),
 }
 
@@ -421,6 +439,13 @@ fn what() -> impl Strategy<Value = What> {
     let scope = prop_oneof![Just(ApprovalScope::Once), Just(ApprovalScope::Session)];
     let decide_approval = (0_u8..4, verdict, scope, ttl(), option::of(one(TEXTS)))
         .prop_map(|(approval, verdict, scope, ttl, note)| What::DecideApproval { approval, verdict, scope, ttl, note });
+    let put_rule = (
+        select(&RuleKind::ALL[..]),
+        one(TEXTS),
+        option::weighted(0.7, one(TEXTS)),
+        option::weighted(0.5, prop_oneof![4 => Just(0), 1 => -1_i64..2]),
+    )
+        .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
     prop_oneof![
         5 => request_approval,
         5 => decide_approval,
@@ -441,8 +466,13 @@ fn what() -> impl Strategy<Value = What> {
         3 => write_handoff,
         5 => allocate_ports,
         2 => one(SESSIONS).prop_map(|session| What::ReleasePorts { session }),
+        3 => put_rule,
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
+        1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
+            .prop_map(|(domain, port, allowed)| What::CheckNetwork { domain, port, allowed }),
+        1 => (0_u8..4).prop_map(What::NoteKeyUse),
+        1 => (0_i64..40).prop_map(What::PruneAudit),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
 }
@@ -474,6 +504,7 @@ struct Known {
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
     approvals: Vec<Approval>,
+    rules: Vec<Rule>,
 }
 
 /// All that can be seen of a project.
@@ -502,6 +533,8 @@ struct Seen {
     skills: Vec<Skill>,
     approvals: Vec<Approval>,
     approved: Vec<Approval>,
+    rules: (Vec<Rule>, i64),
+    histories: Vec<Vec<Rule>>,
     keys: Vec<ApiKey>,
 }
 
@@ -591,13 +624,14 @@ impl Run {
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            rules: store.rules(project).await.map_err(failed)?,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks, approvals } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, rules: _ } = &self.known;
         for approval in approvals {
             prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
             prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
@@ -717,6 +751,12 @@ impl Run {
                 notes.push(store.notes(project, &owner, None).await.map_err(failed)?);
             }
         }
+        let mut histories = vec![];
+        for kind in RuleKind::ALL {
+            histories.push(store.rule_history(project, kind, TEXTS[0], 3).await.map_err(failed)?);
+        }
+        let rules = store.rules(project).await.map_err(failed)?;
+        let rules = (rules, store.rules_version(project).await.map_err(failed)?);
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
@@ -759,6 +799,8 @@ impl Run {
             skills: store.skills(project).await.map_err(failed)?,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
             approved: store.approvals(project, &approved).await.map_err(failed)?,
+            rules,
+            histories,
             keys,
         })
     }
@@ -912,6 +954,16 @@ impl Run {
                 })
             }
             What::UseApproval => Action::UseApproval,
+            What::PutRule { kind, name, body, seen } => {
+                let known = self.known.rules.iter().find(|rule| rule.kind == *kind && rule.name == *name);
+                let version = known.map_or(0, |rule| rule.version);
+                Action::PutRule(PutRule {
+                    kind: *kind,
+                    name: (*name).into(),
+                    body: body.map(Into::into),
+                    expected_version: seen.map(|more| version + more),
+                })
+            }
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -927,12 +979,31 @@ impl Run {
                     project: self.worlds[0].project.clone(),
                     agent_id: bound.then(|| caller.agent_id.clone()),
                     agent_type: bound.then(|| caller.agent_type.clone()),
+                    scopes: if bound { vec![TEXTS[2].into(), "read".into()] } else { vec![] },
+                    per_minute: bound.then_some(7),
                     created_at: Timestamp::UNIX_EPOCH,
                     expires_at: (!bound).then(|| self.now + SignedDuration::from_secs(60)),
                     revoked_at: None,
+                    last_used_at: None,
                 })
             }
             What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
+            What::CheckNetwork { domain, port, allowed } => Action::CheckNetwork(NetworkCheck {
+                domain: (*domain).into(),
+                port: *port,
+                addresses: port.iter().map(ToString::to_string).collect(),
+                allowed: *allowed,
+                policy: "default".into(),
+                reason: (*domain).into(),
+            }),
+            What::NoteKeyUse(number) => Action::NoteKeyUse { id: self.id(3, u128::from(*number)) },
+            What::PruneAudit(size) => Action::PruneAudit(Seal {
+                size: *size,
+                hash: Digest256::START,
+                frontier: vec![Digest256::START; 2],
+                trail: Digest256::START,
+                checkpoint: TEXTS[2].into(),
+            }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
         }
     }
