@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate, network,
-    output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
+    agents, approvals, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate,
+    network, output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -100,6 +100,9 @@ pub enum Command {
     /// Ask, show and change what is permitted
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// See what agents were refused and a person may allow, and decide
+    #[command(subcommand)]
+    Approvals(approvals::Approvals),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
     /// Say which hosts may be reached, and change that
@@ -153,7 +156,8 @@ impl Command {
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Profile(profile) => at_desk(globals, async |desk| profile::run(desk, profile).await),
             Self::Policy(policy) => at_desk(globals, async |desk| policy::run(desk, policy).await),
-            Self::Guard(check) => guard::run(globals, &check),
+            Self::Approvals(approvals) => at_desk(globals, async |desk| approvals::run(desk, approvals).await),
+            Self::Guard(check) => guard::run(globals, check),
             Self::Network(network) => network::run(globals, network),
             Self::Proxy(proxy) => proxy::run(globals, proxy),
             Self::Run(program) => return run::run(globals, program),

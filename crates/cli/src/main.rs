@@ -1,6 +1,7 @@
 //! The `coordinator` binary: parses the command line, runs the command, and ends with an exit code.
 
 mod agents;
+mod approvals;
 mod arguments;
 mod audit;
 mod audit_proofs;
@@ -14,6 +15,7 @@ mod exit;
 mod fields;
 mod files;
 mod guard;
+mod guard_packs;
 mod handoffs;
 mod init;
 mod keys;

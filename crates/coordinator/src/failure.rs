@@ -1,5 +1,6 @@
 //! Why an operation gave no answer: for people and agents in a sentence, for programs by a stable code.
 
+use model::approvals::ApprovalStatus;
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
 use model::limits::Limit;
@@ -172,9 +173,13 @@ impl From<Refusal> for Failure {
                 Self::Forbidden(Details { code: refusal.code(), message, more })
             }
             Refusal::SessionNotYours { .. }
-            | Refusal::OperationNotPermitted { .. }
+            | Refusal::IdentityMismatch { .. }
             | Refusal::InsufficientTrustLevel { .. }
-            | Refusal::IdentityMismatch { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
+            | Refusal::DestructiveOperationBlocked { .. }
+            | Refusal::CredentialFileProtected { .. }
+            | Refusal::OwnApproval { .. }
+            | Refusal::ApprovalMismatch { .. }
+            | Refusal::OperationNotPermitted { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
             _ => Self::Conflict(Details { code: refusal.code(), message, more }),
         }
     }
@@ -252,6 +257,34 @@ pub fn in_words(refusal: &Refusal) -> String {
             format!("there is no {rule_kind} rule {name} in this project that could be removed")
         }
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
+        Refusal::DestructiveOperationBlocked { operation, rules } => {
+            format!("{operation} is refused by the guardrails ({})", rules.join(", "))
+        }
+        Refusal::CredentialFileProtected { operation, rules } => {
+            format!(
+                "{operation} would show, change or send credentials, which only a person may allow ({})",
+                rules.join(", ")
+            )
+        }
+        Refusal::ApprovalNotFound { approval_id } => {
+            format!("there is no request {approval_id} in this project: list_approvals shows those there are")
+        }
+        Refusal::OwnApproval { approval_id } => {
+            format!("request {approval_id} is your own: somebody else decides about it; get_approval waits for that")
+        }
+        Refusal::ApprovalSettled { approval_id, status } => match status {
+            ApprovalStatus::Pending => {
+                format!("nobody has decided about request {approval_id} yet: get_approval waits")
+            }
+            status => format!(
+                "request {approval_id} is {} already: if it is needed again, ask anew with request_approval",
+                status.as_str()
+            ),
+        },
+        Refusal::ApprovalMismatch { approval_id } => format!(
+            "approval {approval_id} is for another agent, another session, or something else than this: an approval lets \
+             exactly that through which it was asked for"
+        ),
         Refusal::SealMismatch { size } => format!(
             "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \
              if it stays so, run coordinator audit verify"

@@ -3,6 +3,7 @@
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
+//! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`network`]: which hosts may be reached
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
@@ -13,11 +14,13 @@
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
+pub mod approvals;
 pub mod audit;
 pub mod authorise;
 pub mod events;
 pub mod failure;
 mod free_form;
+pub mod guardrails;
 pub mod handoffs;
 pub mod help;
 pub mod identity;

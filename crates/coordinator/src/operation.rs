@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 use model::JsonText;
+use model::approvals::Pass;
 use model::command::{Action, Command, Outcome};
 use model::id::{Caller, Project};
 use model::limits::Limits;
@@ -147,6 +148,14 @@ impl Context<'_> {
     /// # Errors
     /// [`Failure`] when the database does not answer. A refusal is an outcome.
     pub async fn apply(&self, action: Action) -> Result<Outcome, Failure> {
+        self.apply_with(None, action).await
+    }
+
+    /// The same with the approval that lets it through, which is used up by it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn apply_with(&self, approval: Option<Pass>, action: Action) -> Result<Outcome, Failure> {
         let command = Command {
             id: Uuid::now_v7(),
             caller: self.caller.clone(),
@@ -154,6 +163,7 @@ impl Context<'_> {
             parameters: self.parameters.clone(),
             duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
             limits: self.limits,
+            approval,
             action,
         };
         let outcome = self.coordinator.commits.apply(self.project, command).await?;

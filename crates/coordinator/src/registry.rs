@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::operation::Entry;
 use crate::{
-    audit, handoffs, help, locks, memories, network, policies, ports, profiles, rulebook, sessions, skills, work,
-    working_memory,
+    approvals, audit, guardrails, handoffs, help, locks, memories, network, policies, ports, profiles, rulebook,
+    sessions, skills, work, working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -39,6 +39,13 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<network::ListNetworkRules>(),
         Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<guardrails::CheckGuardrails>(),
+        Entry::of::<guardrails::ListGuardrails>(),
+        Entry::of::<guardrails::PutGuardrails>(),
+        Entry::of::<approvals::RequestApproval>(),
+        Entry::of::<approvals::GetApproval>(),
+        Entry::of::<approvals::ListApprovals>(),
+        Entry::of::<approvals::DecideApproval>(),
         Entry::of::<audit::operations::VerifyAudit>(),
         Entry::of::<audit::operations::CheckpointAudit>(),
         Entry::of::<audit::operations::ProveAudit>(),

@@ -96,6 +96,23 @@ pub static RESOURCES: &[Resource] = &[
         nothing: "You have no profile.",
     },
     Resource {
+        uri: "guardrails://patterns",
+        name: "Guardrails",
+        summary: "The rules that commands and changes are checked against.",
+        operation: "list_guardrails",
+        request: || json!({}),
+        rows: "/patterns",
+        columns: &[
+            ("rule", "pattern_name"),
+            ("about", "category"),
+            ("verdict", "verdict"),
+            ("passes from trust", "passes_from"),
+            ("why", "reason"),
+            ("instead", "suggestion"),
+        ],
+        nothing: "No guardrail is in force.",
+    },
+    Resource {
         uri: "audit://recent",
         name: "Recent audit entries",
         summary: "What agents did last, and what was refused.",

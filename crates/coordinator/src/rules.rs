@@ -8,9 +8,10 @@
 //! are said loudly: in the log, by `coordinator doctor`, in `/health`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::guardrails::Guard;
 use cedar::{Document, Schema};
 use model::id::Project;
 use model::rulebook::{Rule, RuleKind};
@@ -18,6 +19,8 @@ use policy::{Action, Assignee, Code, Decision, Door, Principal, Profile, Profile
 use store::{Store, StoreError};
 
 use crate::Coordinator;
+use crate::failure::Failure;
+use crate::guardrails;
 use crate::registry;
 use crate::settings::{PolicyEngine, PolicySettings};
 
@@ -33,6 +36,8 @@ pub struct Rules {
     /// Which profile an agent has.
     pub profiles: Profiles,
     engine: Engine,
+    /// What judges commands, where the project has packs of its own or does without some.
+    guard: Option<Arc<Guard>>,
     /// What is not as it was meant to be.
     pub problems: Vec<Problem>,
 }
@@ -80,6 +85,20 @@ impl Rules {
     /// The rules of a kind as they are in force, by name.
     pub fn of(&self, kind: RuleKind) -> impl Iterator<Item = &Rule> {
         self.in_force.iter().filter(move |rule| rule.kind == kind)
+    }
+
+    /// What judges commands in this project.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] when the packs that come with the program cannot be read.
+    pub fn guard(&self) -> Result<Arc<Guard>, Failure> {
+        // Read when it is first asked for, and once: most processes never check a command.
+        static BUILTIN: LazyLock<Result<Arc<Guard>, String>> =
+            LazyLock::new(|| Guard::builtin().map(Arc::new).map_err(|bad| bad.to_string()));
+        match &self.guard {
+            Some(guard) => Ok(guard.clone()),
+            None => BUILTIN.clone().map_err(Failure::Internal),
+        }
     }
 
     /// The engine that decides.
@@ -176,8 +195,9 @@ impl Compiler {
                 vec!["must be assigned to agent:NAME or type:NAME".into()]
             }
             RuleKind::Assignment => vec![],
+            RuleKind::Guardrails => guardrails::mistakes(name, body),
             // Those who apply them say what is wrong with them.
-            RuleKind::Network | RuleKind::Guardrails => vec![],
+            RuleKind::Network => vec![],
         }
     }
 
@@ -213,7 +233,20 @@ impl Compiler {
                 Engine::Closed
             }),
         };
-        Rules { version, in_force, profiles, engine, problems }
+        let packs = in_force.iter().filter(|rule| rule.kind == RuleKind::Guardrails);
+        let packs: Vec<_> = packs.filter_map(|rule| Some((rule.name.as_str(), rule.body.as_deref()?))).collect();
+        let guard = match packs.is_empty() {
+            true => None,
+            false => match guardrails::compile(packs.into_iter()) {
+                Ok(guard) => Some(Arc::new(guard)),
+                Err(message) => {
+                    let (kind, name) = (RuleKind::Guardrails, "all".into());
+                    problems.push(Problem { kind, name, version, message, instead: None });
+                    None
+                }
+            },
+        };
+        Rules { version, in_force, profiles, engine, guard, problems }
     }
 
     fn cedar(&self, rules: &[Rule]) -> Result<Engine, String> {

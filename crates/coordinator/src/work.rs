@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::events::Looks;
 use crate::failure::{Failure, in_words};
+use crate::guardrails::told_by;
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
 
@@ -315,9 +316,12 @@ impl Operation for CompleteWork {
     const IS_CORE: bool = true;
     const IS_IDEMPOTENT: bool = true;
     const DETAIL: &'static str = "With success false it is retried, by whoever claims it next, until max_attempts; then it fails, and what \
-        depends on it too. result is kept for whoever asks get_task.";
+        depends on it too. result is kept for whoever asks get_task. The whole of it is checked by the guardrails, and each \
+        path in it: what they refuse leaves the task with you (destructive_operation_blocked, violations).";
 
     async fn run(context: &Context<'_>, request: CompleteRequest) -> Result<EndAnswer, Failure> {
+        let told = told_by(request.result.as_ref(), request.error_message.as_deref());
+        let pass = context.through_guardrails(&format!("task {}", request.task_id), told).await?;
         let error_code = request.result.as_ref().and_then(|r| r.get("error_code")).and_then(Value::as_str);
         let complete = Complete {
             task_id: request.task_id,
@@ -327,7 +331,7 @@ impl Operation for CompleteWork {
             error_message: request.error_message,
             fencing_token: request.fencing_token,
         };
-        EndAnswer::of(request.task_id, context.apply(Action::Complete(complete)).await?)
+        EndAnswer::of(request.task_id, context.apply_with(pass, Action::Complete(complete)).await?)
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::approvals::{ApprovalStatus, DecideApproval, Pass, RequestApproval};
 use crate::chain::Seal;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
@@ -38,6 +39,9 @@ pub struct Command {
     /// How much the caller may do: counted in the transaction. None, for most.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// The approval without which it would have been refused. Used up in the transaction that does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Pass>,
     /// What to do.
     pub action: Action,
 }
@@ -88,6 +92,12 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Ask for an approval.
+    RequestApproval(RequestApproval),
+    /// Decide about a request for one.
+    DecideApproval(DecideApproval),
+    /// Use the approval that the command presents, for something that is done elsewhere.
+    UseApproval,
     /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
     CheckNetwork(NetworkCheck),
     /// Remember that an API key was used.
@@ -373,6 +383,33 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The request waits for somebody to decide, or is decided already.
+    ApprovalRequested {
+        /// Its id: that of the earlier one for a repetition.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+        /// Was it open already?
+        repeated: bool,
+        /// The refusal that led to it, if one did.
+        refusal: Option<Refusal>,
+    },
+    /// The request is decided.
+    ApprovalDecided {
+        /// Which.
+        approval_id: Uuid,
+        /// As what.
+        status: ApprovalStatus,
+        /// When an approval ends.
+        expires_at: Timestamp,
+    },
+    /// The approval lets it through.
+    ApprovalUsed {
+        /// Which.
+        approval_id: Uuid,
+    },
     /// The check is on record.
     NetworkChecked(NetworkCheck),
     /// The use of the API key is remembered. Nobody waits for it: it leaves no audit row.
@@ -402,6 +439,7 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::ApprovalRequested { refusal, .. } => refusal.is_none(),
             Self::NetworkChecked(check) => check.allowed,
             _ => true,
         }
@@ -415,7 +453,7 @@ impl Outcome {
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
             Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
-            Self::Refused(refusal) => Some(refusal.code()),
+            Self::Refused(refusal) | Self::ApprovalRequested { refusal: Some(refusal), .. } => Some(refusal.code()),
             _ => None,
         }
     }
@@ -569,6 +607,42 @@ pub enum Refusal {
     },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// What was to be done, or the text that tells of it, breaks a guardrail.
+    DestructiveOperationBlocked {
+        /// The operation, or `run_command` for a command that the agent runs itself.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// It would show, change or send credentials.
+    CredentialFileProtected {
+        /// As above.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// No such request in this project.
+    ApprovalNotFound {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// Nobody decides about a request of its own.
+    OwnApproval {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// The request is decided, used up or ended, or not decided yet where an approval is needed.
+    ApprovalSettled {
+        /// Which.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+    },
+    /// The approval is for another agent, another session, or something else.
+    ApprovalMismatch {
+        /// Which.
+        approval_id: Uuid,
+    },
     /// The seal is not that of the trail's oldest rows, or leaves no row after them.
     SealMismatch {
         /// How many rows it seals.
@@ -631,6 +705,12 @@ impl Refusal {
             Self::RuleChanged { .. } => "rule_changed",
             Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
+            Self::DestructiveOperationBlocked { .. } => "destructive_operation_blocked",
+            Self::CredentialFileProtected { .. } => "credential_file_protected",
+            Self::ApprovalNotFound { .. } => "approval_not_found",
+            Self::OwnApproval { .. } => "own_approval",
+            Self::ApprovalSettled { .. } => "approval_settled",
+            Self::ApprovalMismatch { .. } => "approval_mismatch",
             Self::SealMismatch { .. } => "seal_mismatch",
             Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",

@@ -7,6 +7,7 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
 //!   capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`approvals`]: what an agent was refused and a person may let it do
 //! - [`network`]: what was asked of the network, and answered
 //! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`chain`], [`merkle`]: how the audit trail is hashed
@@ -14,6 +15,7 @@
 //! - [`id`]: names of agents, sessions and projects
 
 pub mod api_keys;
+pub mod approvals;
 pub mod audit;
 pub mod chain;
 pub mod command;

@@ -20,6 +20,7 @@ pub use engine::PRUNE_LIMIT;
 pub use group_commit::GroupCommit;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
@@ -98,6 +99,8 @@ pub trait Store: Send + Sync + 'static {
     /// All skills, last used first (at most 1,000).
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
 
+    /// A page of requests for approvals, newest first.
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;
     /// The rules in force, by kind and name: the latest version of each that was not removed.
     async fn rules(&self, project: &Project) -> Result<Vec<Rule>, StoreError>;
 

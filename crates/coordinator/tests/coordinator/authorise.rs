@@ -278,6 +278,7 @@ async fn put_unread(store: &dyn Store, coordinator: &Coordinator, kind: RuleKind
         parameters: JsonText::new(&json!({})),
         duration_ms: 0,
         limits: Limits::NONE,
+        approval: None,
         action: Action::PutRule(put),
     };
     store.apply(coordinator.default_project(), &[command]).await.unwrap();

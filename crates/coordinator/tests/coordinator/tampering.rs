@@ -79,6 +79,7 @@ async fn apply(store: &dyn Store, who: &Caller, action: Action, number: i64) -> 
         parameters: JsonText::new(&json!({"n": number, "text": "\u{fffd} it's \"so\""})),
         duration_ms: number as u32,
         limits: model::limits::Limits::NONE,
+        approval: None,
         action,
     };
     store.apply(&project(), &[command]).await.unwrap().remove(0)

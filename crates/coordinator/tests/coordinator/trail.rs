@@ -3,6 +3,7 @@
 use coordinator::identity::Principal;
 use coordinator::operation::{Access, Door};
 use coordinator::registry::operations;
+use model::id::Caller;
 use serde_json::{Value, json};
 
 use crate::minimal::{NOBODY, minimal};
@@ -14,7 +15,7 @@ async fn a_write_leaves_one_row_and_a_read_none() {
         let coordinator = coordinator();
         let project = coordinator.default_project();
         let expected = usize::from(entry.access == Access::Write);
-        let who = caller("anna", Some("s"));
+        let who = Caller { agent_type: "human".into(), ..caller("anna", Some("s")) };
         for door in [Door::Mcp, Door::Cli] {
             let before = trail(&coordinator).await.len();
             let answer = coordinator.call(entry, project, &who, door, least(entry)).await.unwrap();

@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_transport;
 mod errors;
 mod events;
+mod guardrails;
 mod handoffs;
 mod health;
 mod identity;

@@ -3,6 +3,7 @@
 //! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
+mod approvals;
 mod audit;
 mod handoffs;
 mod limits;
@@ -14,6 +15,7 @@ mod rulebook;
 mod sessions;
 mod work;
 
+pub use approvals::ApprovalRows;
 pub use audit::{NewEntry, PRUNE_LIMIT};
 use jiff::Timestamp;
 pub use memories::MemoryRows;
@@ -38,7 +40,7 @@ pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows {
+pub trait Rows: MemoryRows + ApprovalRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -167,13 +169,19 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, commands: &[Command]) -> Resu
 fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
     let refusal = match sessions::admit(rows, now, command)? {
         Some(refusal) => Some(refusal),
-        None => limits::exceeded(rows, now, command)?,
+        None => match limits::exceeded(rows, now, command)? {
+            None => approvals::check(rows, command)?,
+            refusal => refusal,
+        },
     };
     let outcome = match refusal {
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
     limits::count(rows, now, command, &outcome)?;
+    if let Some(pass) = command.approval.as_ref().filter(|_| outcome.is_success()) {
+        approvals::spend(rows, now, pass)?;
+    }
     if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
@@ -211,6 +219,12 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::RequestApproval(request) => approvals::request(rows, now, caller, request),
+        Action::DecideApproval(request) => approvals::decide(rows, now, caller, request),
+        Action::UseApproval => Ok(match &command.approval {
+            Some(pass) => Outcome::ApprovalUsed { approval_id: pass.approval_id },
+            None => Outcome::Refused(Refusal::ApprovalNotFound { approval_id: Uuid::nil() }),
+        }),
         Action::CheckNetwork(check) => Ok(Outcome::NetworkChecked(check.clone())),
         Action::NoteKeyUse { id } => {
             rows.note_key_use(*id, now)?;

@@ -1,5 +1,6 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
+mod approvals;
 mod memories;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use memories::Memories;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
@@ -58,6 +60,7 @@ struct State {
     /// By agent, session and file.
     files_locked: BTreeMap<(AgentId, Option<SessionId>, String), Timestamp>,
     api_keys: BTreeMap<Uuid, ApiKey>,
+    approvals: BTreeMap<i64, Approval>,
     audit: Vec<AuditEntry>,
     /// The same rows as they are hashed.
     chain: Vec<ChainedRow>,
@@ -184,6 +187,10 @@ impl Store for MemoryStore {
         self.read(project, |state, _| Ok(state.memories.skills()))
     }
 
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        self.read(project, |state, _| Ok(state.approvals_where(filter)))
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, |state, _| {
             Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
@@ -286,6 +293,7 @@ impl State {
     fn has_due(&self, now: Timestamp) -> bool {
         self.waiters.values().any(|w| w.expires_at <= now)
             || self.locks.values().any(|l| l.expires_at <= now)
+            || self.has_approvals_due(now)
             || self.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
             || self.tasks.values().any(|t| {
                 t.lease_expires_at.is_some_and(|end| end <= now)

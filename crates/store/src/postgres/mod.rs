@@ -18,6 +18,7 @@ pub use connection::PoolSize;
 use connection::{Connections, failure};
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
@@ -80,6 +81,7 @@ enum Query<'a> {
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Approvals(&'a ApprovalFilter),
     Rules,
     RulesVersion,
     RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
@@ -216,6 +218,10 @@ impl Store for PostgresStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(Some(project), &Query::Skills).await
+    }
+
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        self.read(Some(project), &Query::Approvals(filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

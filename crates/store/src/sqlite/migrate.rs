@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     sql(include_str!("../../migrations/sqlite/0005_memories.sql")),
     sql(include_str!("../../migrations/sqlite/0006_rulebook.sql")),
     Migration { sql: include_str!("../../migrations/sqlite/0007_audit_chain.sql"), then: audit::chain_older_rows },
+    sql(include_str!("../../migrations/sqlite/0009_approvals.sql")),
 ];
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do

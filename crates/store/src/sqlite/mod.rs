@@ -6,6 +6,7 @@
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
+mod approvals;
 mod audit;
 mod memories;
 mod migrate;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
@@ -186,6 +188,11 @@ impl Store for SqliteStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(project, |c, p, _| memories::skills(c, p)).await
+    }
+
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        let filter = filter.clone();
+        self.read(project, move |connection, project, _| approvals::list(connection, project, &filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

@@ -191,7 +191,7 @@ pub fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(row.get(at)?).map_err(|e| bad(at, Type::Integer, e))
 }
 
-fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
     let micros: Option<i64> = row.get(at)?;
     micros.map(Timestamp::from_microsecond).transpose().map_err(|e| bad(at, Type::Integer, e))
 }

@@ -12,6 +12,9 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::api_keys::ApiKey;
+use model::approvals::{
+    Approval, ApprovalFilter, ApprovalScope, ApprovalStatus, DecideApproval, Pass, RequestApproval, Subject, Verdict,
+};
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::chain::{Digest256, Seal};
 use model::command::{
@@ -108,6 +111,8 @@ const JSON: &[&str] =
 const SUMMARIES: &[&str] = &["pool of zones", "zones", "it's ünï \u{1f980} src/zones.rs:7", "pool Pool pool"];
 const WORDS: &[&str] = &["pool", "zone", "src/zones.rs", "ünï", "retri", "it's", "#db", "nothing"];
 const TAGS: &[&str] = &["db", "it's", "ünï"];
+const OPERATIONS: &[&str] = &["complete_work", "run_command"];
+const FINGERPRINTS: &[&str] = &["f1", "f2", "it's"];
 const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
 
 /// What happens, in order.
@@ -130,6 +135,8 @@ struct Ask {
     agent: &'static str,
     session: Option<&'static str>,
     limits: Limits,
+    /// The latest approval but so many, and whether it is shown for what it was asked for.
+    pass: Option<(u8, bool)>,
     what: What,
 }
 
@@ -200,6 +207,22 @@ enum What {
         description: Option<&'static str>,
         steps: Option<Vec<&'static str>>,
     },
+    RequestApproval {
+        operation: &'static str,
+        fingerprint: &'static str,
+        reason: &'static str,
+        ttl: u32,
+        refused: Option<&'static str>,
+    },
+    DecideApproval {
+        /// The latest but so many; past the first there is none.
+        approval: u8,
+        verdict: Verdict,
+        scope: ApprovalScope,
+        ttl: u32,
+        note: Option<&'static str>,
+    },
+    UseApproval,
     PutRule {
         kind: RuleKind,
         name: &'static str,
@@ -273,8 +296,8 @@ impl fmt::Debug for Script {
                 Step::PassToTheNextEnd { short: true } => writeln!(f, "pass to 1 µs before the next end")?,
                 Step::Apply(asks) => {
                     writeln!(f, "apply")?;
-                    for Ask { agent, session, limits, what } in asks {
-                        writeln!(f, "    {agent:?} in {session:?}: {what:?}, {limits:?}")?;
+                    for Ask { agent, session, limits, pass, what } in asks {
+                        writeln!(f, "    {agent:?} in {session:?} with {pass:?}: {what:?}, {limits:?}")?;
                     }
                 }
             }
@@ -297,8 +320,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), limits(), what())
-        .prop_map(|(agent, session, limits, what)| Ask { agent, session, limits, what })
+    let pass = option::weighted(0.15, (0_u8..3, prop::bool::weighted(0.9)));
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), limits(), pass, what())
+        .prop_map(|(agent, session, limits, pass, what)| Ask { agent, session, limits, pass, what })
 }
 
 /// None for most, as in life.
@@ -413,6 +437,18 @@ fn what() -> impl Strategy<Value = What> {
                 steps,
             },
         );
+    let request_approval = (one(OPERATIONS), one(FINGERPRINTS), one(TEXTS), ttl(), option::weighted(0.4, one(TEXTS)))
+        .prop_map(|(operation, fingerprint, reason, ttl, refused)| What::RequestApproval {
+            operation,
+            fingerprint,
+            reason,
+            ttl,
+            refused,
+        });
+    let verdict = prop_oneof![3 => Just(Verdict::Approve), 1 => Just(Verdict::Deny)];
+    let scope = prop_oneof![Just(ApprovalScope::Once), Just(ApprovalScope::Session)];
+    let decide_approval = (0_u8..4, verdict, scope, ttl(), option::of(one(TEXTS)))
+        .prop_map(|(approval, verdict, scope, ttl, note)| What::DecideApproval { approval, verdict, scope, ttl, note });
     let put_rule = (
         select(&RuleKind::ALL[..]),
         one(TEXTS),
@@ -421,6 +457,9 @@ fn what() -> impl Strategy<Value = What> {
     )
         .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
     prop_oneof![
+        5 => request_approval,
+        5 => decide_approval,
+        2 => Just(What::UseApproval),
         6 => remember,
         2 => note,
         2 => skill_use,
@@ -459,6 +498,7 @@ struct Run {
     now: Timestamp,
     submitted: Vec<Uuid>,
     remembered: Vec<Uuid>,
+    asked: Vec<Uuid>,
     made_keys: Vec<u8>,
     commands: u128,
     answered: usize,
@@ -473,6 +513,7 @@ struct Known {
     tasks: Vec<Task>,
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
+    approvals: Vec<Approval>,
     rules: Vec<Rule>,
 }
 
@@ -500,6 +541,8 @@ struct Seen {
     recalled: Vec<Vec<Ranked>>,
     notes: Vec<Vec<Note>>,
     skills: Vec<Skill>,
+    approvals: Vec<Approval>,
+    approved: Vec<Approval>,
     rules: (Vec<Rule>, i64),
     histories: Vec<Vec<Rule>>,
     keys: Vec<ApiKey>,
@@ -551,6 +594,8 @@ impl Run {
         let others = others.chain(known.waiters.iter().map(|w| w.expires_at));
         let others = others.chain(known.sessions.iter().map(|s| s.expires_at));
         let others = others.chain(known.port_blocks.iter().map(|b| b.expires_at));
+        let open = known.approvals.iter().filter(|a| a.status.is_open());
+        let others = others.chain(open.map(|a| a.expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -588,6 +633,7 @@ impl Run {
             tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
             rules: store.rules(project).await.map_err(failed)?,
         };
         Ok(())
@@ -595,7 +641,12 @@ impl Run {
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks, rules: _ } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, rules: _ } = &self.known;
+        for approval in approvals {
+            prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
+            prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
+            prop_assert!(approval.used_at.is_none() || approval.scope.is_some(), "used unapproved: {approval:?}");
+        }
         for (at, block) in port_blocks.iter().enumerate() {
             prop_assert!(block.expires_at > self.now, "over, and still there: {block:?}");
             for other in &port_blocks[at + 1..] {
@@ -720,6 +771,13 @@ impl Run {
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
         port_blocks.retain(|block| block.project == *project);
+        let approved = ApprovalFilter {
+            status: Some(ApprovalStatus::Approved),
+            agent_id: Some(agent("ann")),
+            fingerprint: Some(FINGERPRINTS[0].into()),
+            limit: 3,
+            ..all_approvals()
+        };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
         let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
         let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };
@@ -749,6 +807,8 @@ impl Run {
             recalled,
             notes,
             skills: store.skills(project).await.map_err(failed)?,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            approved: store.approvals(project, &approved).await.map_err(failed)?,
             rules,
             histories,
             keys,
@@ -770,8 +830,17 @@ impl Run {
             parameters: JsonText::new(&json!({"text": TEXTS[2], "number": [0.5, 7, null]})),
             duration_ms: 3,
             limits: ask.limits,
+            approval: ask.pass.and_then(|(latest, truly)| self.pass(latest, truly)),
             action,
         }
+    }
+
+    /// The latest approval but so many, as the reference knows it.
+    fn pass(&self, latest: u8, truly: bool) -> Option<Pass> {
+        let approval = self.known.approvals.get(usize::from(latest))?;
+        let subject = &approval.subject;
+        let fingerprint = if truly { subject.fingerprint.clone() } else { FINGERPRINTS[2].into() };
+        Some(Pass { approval_id: approval.approval_id, operation: subject.operation.clone(), fingerprint })
     }
 
     /// The ids of a run sort differently from the order in which they are minted.
@@ -867,6 +936,35 @@ impl Run {
                 description: description.map(Into::into),
                 steps: steps.as_ref().map(|steps| steps.iter().map(|s| (*s).into()).collect()),
             }),
+            What::RequestApproval { operation, fingerprint, reason, ttl, refused } => {
+                let approval_id = self.id(6, self.asked.len() as u128);
+                self.asked.push(approval_id);
+                Action::RequestApproval(RequestApproval {
+                    approval_id,
+                    subject: Subject {
+                        operation: (*operation).into(),
+                        resource: (*reason).into(),
+                        fingerprint: (*fingerprint).into(),
+                        reason: (*reason).into(),
+                    },
+                    ttl_seconds: *ttl,
+                    refusal: refused.map(|text| Refusal::DestructiveOperationBlocked {
+                        operation: (*operation).into(),
+                        rules: vec![text.into()],
+                    }),
+                })
+            }
+            What::DecideApproval { approval, verdict, scope, ttl, note } => {
+                let at = self.asked.len().checked_sub(1 + usize::from(*approval));
+                Action::DecideApproval(DecideApproval {
+                    approval_id: at.map_or(Uuid::nil(), |at| self.asked[at]),
+                    verdict: *verdict,
+                    scope: *scope,
+                    ttl_seconds: *ttl,
+                    note: note.map(Into::into),
+                })
+            }
+            What::UseApproval => Action::UseApproval,
             What::PutRule { kind, name, body, seen } => {
                 let known = self.known.rules.iter().find(|rule| rule.kind == *kind && rule.name == *name);
                 let version = known.map_or(0, |rule| rule.version);
@@ -1009,6 +1107,10 @@ fn sorted_keys(texts: &[&str]) -> Vec<LockKey> {
     keys
 }
 
+fn all_approvals() -> ApprovalFilter {
+    ApprovalFilter { limit: 1000, ..ApprovalFilter::default() }
+}
+
 fn all_tasks() -> TaskFilter {
     TaskFilter { limit: 1000, ..TaskFilter::default() }
 }
@@ -1079,6 +1181,7 @@ fn compare(engines: &[Engine]) {
             now: Timestamp::UNIX_EPOCH,
             submitted: vec![],
             remembered: vec![],
+            asked: vec![],
             made_keys: vec![],
             commands: 0,
             answered: 0,

@@ -386,6 +386,7 @@ pub fn command(who: &Caller, what: impl Act) -> Command {
         parameters: JsonText::new(&json!({"asked": operation(&action)})),
         duration_ms: 2,
         limits: Limits::NONE,
+        approval: None,
         action,
     }
 }
@@ -411,6 +412,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::PutRule(_) => "put_rule",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::RequestApproval(_) => "request_approval",
+        Action::DecideApproval(_) => "decide_approval",
+        Action::UseApproval => "use_approval",
         Action::CheckNetwork(_) => "check_network",
         Action::NoteKeyUse { .. } => "note_key_use",
         Action::PruneAudit(_) => "prune_audit",

@@ -59,10 +59,12 @@ begin
     for command in
         select
             c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
+            c.approval,
             c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
             c.caller ->> 'session_id' as session_id, c.limits
         from jsonb_to_recordset(p_commands) as c (
-            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb, limits jsonb
+            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, limits jsonb, approval jsonb,
+            action jsonb
         )
     loop
         turn.agent_id := command.agent_id;
@@ -77,6 +79,9 @@ begin
         end if;
         if outcome is null and command.limits is not null then
             outcome := coordinator.exceeded_limit(turn, command.action, trail);
+        end if;
+        if outcome is null and command.approval is not null then
+            outcome := coordinator.check_approval(turn, command.approval);
         end if;
         if outcome is null then
             case command.kind
@@ -123,6 +128,12 @@ begin
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then
                     outcome := coordinator.revoke_key(turn, command.action);
+                when 'request_approval' then
+                    outcome := coordinator.request_approval(turn, command.action);
+                when 'decide_approval' then
+                    outcome := coordinator.decide_approval(turn, command.action);
+                when 'use_approval' then
+                    outcome := coordinator.use_approval(command.approval);
                 when 'check_network' then
                     outcome := command.action || '{"kind": "network_checked"}';
                 when 'note_key_use' then
@@ -139,6 +150,9 @@ begin
             perform coordinator.count_files(turn, command.action -> 'keys');
         end if;
         outcomes := outcomes || outcome;
+        if command.approval is not null and coordinator.is_success(outcome) then
+            perform coordinator.spend_approval(turn, command.approval);
+        end if;
 
         -- Whoever waits has no answer yet, and nobody waits for what a key's use is noted for.
         if outcome ->> 'kind' not in ('waiting', 'no_task_yet', 'key_use_noted') then
@@ -181,8 +195,15 @@ language sql immutable as $$
         when 'no_ports' then 'no_ports_available'
         when 'network_checked' then case when p_outcome -> 'allowed' = 'false' then 'domain_blocked' end
         when 'refused' then p_outcome ->> 'code'
+        when 'approval_requested' then p_outcome -> 'refusal' ->> 'code'
         when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
     end
+$$;
+
+-- Did the caller get what it asked for?
+create or replace function coordinator.is_success(p_outcome jsonb) returns boolean
+language sql immutable as $$
+    select p_outcome ->> 'kind' not in ('waiting', 'no_task_yet') and coordinator.error_code(p_outcome) is null
 $$;
 
 create or replace function coordinator.create_key(p_turn coordinator.turn, p_key jsonb) returns jsonb

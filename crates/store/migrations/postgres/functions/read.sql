@@ -55,6 +55,7 @@ begin
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
         when 'skills' then coordinator.list_skills(p_project)
+        when 'approvals' then coordinator.list_approvals(p_project, p_query)
         when 'rules' then coordinator.list_rules(p_project)
         when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
     end;

@@ -1,6 +1,7 @@
 //! The cases that every store passes, one test a case and engine.
 
 mod api_keys;
+mod approvals;
 mod audit;
 mod batches;
 mod chain;
