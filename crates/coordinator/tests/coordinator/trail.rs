@@ -141,7 +141,8 @@ async fn no_secret_is_recorded() {
     let mut tried = 0;
     for entry in operations().iter().filter(|entry| entry.access == Access::Write) {
         for (field, schema) in entry.request_schema()["properties"].as_object().into_iter().flatten() {
-            let is_path = field.starts_with("file_path");
+            // They say for themselves what is wrong with a text, and nothing is recorded then.
+            let is_path = field.starts_with("file_path") || ["allow", "deny", "remove"].contains(&field.as_str());
             let value = match (schema["type"].as_str(), schema["format"].as_str()) {
                 (Some("string"), None) if schema.get("enum").is_none() && !is_path => json!(said),
                 (Some("array"), _) if schema["items"].get("format").is_none() && !is_path => json!([said]),
