@@ -183,7 +183,7 @@ impl Operation for CheckNetwork {
     type Request = CheckRequest;
     type Answer = CheckAnswer;
     const NAME: &'static str = "check_network";
-    const SUMMARY: &'static str = "Ask before you reach a host: is it allowed?";
+    const SUMMARY: &'static str = "Ask whether a host may be reached, before you reach it.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/network/check")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["domain", "url"]];
@@ -192,13 +192,15 @@ impl Operation for CheckNetwork {
 
     async fn run(context: &Context<'_>, request: CheckRequest) -> Result<CheckAnswer, Failure> {
         let asked = request.url.or(request.domain).unwrap_or_default();
-        let addresses = request.resolves_to.unwrap_or_default();
-        let addresses = addresses
-            .iter()
-            .map(|text| text.parse().map_err(|_| Failure::field("resolves_to", format!("{text:?} is no IP address"))));
-        let addresses: Vec<IpAddr> = addresses.collect::<Result<_, _>>()?;
+        let addresses: Result<Vec<IpAddr>, _> = request.resolves_to.iter().flatten().map(|text| text.parse()).collect();
         let rules = context.coordinator.network_rules(context.project, profile_of(&context.caller)).await?;
-        let verdict = rules.check_text(&asked, &addresses);
+        let (addresses, verdict) = match addresses {
+            Ok(addresses) => {
+                let verdict = rules.check_text(&asked, &addresses);
+                (addresses, verdict)
+            }
+            Err(_) => (vec![], Verdict::malformed("resolves_to has something in it that is no IP address")),
+        };
         let (domain, port) = match Target::parse(&asked) {
             Ok(target) => (target.host.to_string(), target.port),
             // What stands before an @ may be a password.
@@ -337,7 +339,8 @@ impl Operation for ChangeNetworkRules {
         let [allow, deny, remove] = [("allow", &request.allow), ("deny", &request.deny), ("remove", &request.remove)]
             .map(|(field, rules)| {
                 let read = rules.iter().map(|rule| network::Rule::parse(rule).map(|rule| rule.to_string()));
-                read.collect::<Result<Vec<_>, _>>().map_err(|bad| Failure::field(field, bad.to_string()))
+                read.collect::<Result<Vec<_>, _>>()
+                    .map_err(|bad| Failure::field(field, without_secrets(&bad.to_string())))
             });
         let (allow, deny, remove) = (allow?, deny?, remove?);
         let name = document_of(request.profile.as_deref());

@@ -202,6 +202,7 @@ mod tests {
                 ),
                 ("/home/me/.m2/settings.xml", "<mirror><url> https://maven.test/repo </url></mirror>"),
                 ("/etc/apt/sources.list", "# deb http://old.test/\ndeb [arch=amd64] http://apt.test/debian stable main"),
+                ("/etc/apt/sources.list.d/old.list.disabled", "deb https://old.test/ x"),
                 ("/etc/apt/sources.list.d/x.sources", "Types: deb\nURIs: https://apt2.test/a https://apt3.test/b\nSuites: s"),
             ]
             .into(),

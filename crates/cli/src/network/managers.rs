@@ -220,8 +220,13 @@ fn apt(machine: &dyn Machine, _: &Path) -> Vec<Said> {
     let files = [apt.join("sources.list")].into_iter().chain(machine.list(&apt.join("sources.list.d")));
     let mut said = vec![];
     for file in files {
+        let is_newer = match file.extension().and_then(|ending| ending.to_str()) {
+            Some("sources") => true,
+            Some("list") => false,
+            // As apt does.
+            _ => continue,
+        };
         let text = machine.read(&file).unwrap_or_default();
-        let is_newer = file.extension().is_some_and(|ending| ending == "sources");
         for line in text.lines().map(str::trim) {
             let is_source = if is_newer { line.starts_with("URIs:") } else { line.starts_with("deb") };
             if is_source {
