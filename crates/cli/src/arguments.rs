@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, audit, call, demo, doctor, guard, handoffs, keys, locks, mcp, memory, migrate, output, ports, serve,
+    agents, audit, call, demo, doctor, git, guard, handoffs, hook, keys, locks, mcp, memory, messages, migrate, output, ports, serve,
     status, team, watch, work,
 };
 
@@ -72,6 +72,9 @@ pub enum Command {
     /// Leave a handoff, or read the last one
     #[command(subcommand)]
     Handoff(handoffs::Handoff),
+    /// Tell other agents something, and read what they told you
+    #[command(subcommand)]
+    Message(messages::Message),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -91,6 +94,13 @@ pub enum Command {
     Keys(keys::Keys),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
+    /// Answer an event of a coding agent; its hooks call this
+    Hook(hook::Hook),
+    /// Decide what git asks in a hook; git calls this
+    GitGuard(git::GitGuard),
+    /// Make git ask before it commits or pushes what others have locked, or make it stop
+    #[command(subcommand)]
+    GitHooks(git::GitHooks),
     /// Run any operation by its name, with JSON in and JSON out
     Call(call::Call),
     /// Check the set-up, and say what to do about what is wrong
@@ -122,12 +132,16 @@ impl Command {
             Self::Memory(memory) => at_desk(globals, async |desk| memory::run(desk, memory).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
+            Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => at_desk(globals, async |desk| audit::show(desk, audit).await),
             Self::Watch(watch) => at_desk(globals, async |desk| watch::run(desk, watch).await),
             Self::Keys(keys) => at_desk(globals, async |desk| keys::run(desk, keys).await),
             Self::Guard(check) => guard::run(globals, &check),
+            Self::Hook(hook) => hook::run(globals, &hook),
+            Self::GitGuard(guard) => git::guard(globals, &guard),
+            Self::GitHooks(hooks) => git::hooks(globals, &hooks),
             Self::Call(call) => call::run(globals, call),
             Self::Mcp(mcp) => mcp::run(globals, mcp),
             Self::Serve(serve) => serve::run(globals, serve),

@@ -1,12 +1,14 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`help`], [`keys`]: the
+//!   operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: identify, validate, run, audit
-//! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
+//! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent; [`local_sessions`]: the
+//!   sessions that hooks make known on this machine
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
@@ -18,8 +20,10 @@ pub mod handoffs;
 pub mod help;
 pub mod identity;
 pub mod keys;
+pub mod local_sessions;
 pub mod locks;
 pub mod memories;
+pub mod messages;
 pub mod operation;
 pub mod pipeline;
 pub mod ports;
@@ -42,6 +46,8 @@ use model::command::Freed;
 use model::id::Project;
 use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
+
+pub use crate::redact::without_secrets;
 
 use crate::identity::KeyRing;
 use crate::settings::Settings;

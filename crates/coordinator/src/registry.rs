@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory};
+use crate::{audit, handoffs, help, locks, memories, messages, ports, sessions, skills, work, working_memory};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -21,6 +21,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<sessions::EndSession>(),
+        Entry::of::<messages::SendMessage>(),
+        Entry::of::<messages::ReadMessages>(),
+        Entry::of::<messages::ListMessages>(),
         Entry::of::<handoffs::WriteHandoff>(),
         Entry::of::<handoffs::ReadHandoff>(),
         Entry::of::<ports::AllocatePorts>(),

@@ -26,11 +26,14 @@ const NAMES: &[&str] = &[
     "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
+    "COORDINATION_API_URL",
     "COORDINATOR_DB",
     "COORDINATOR_KEY_FOR_READS",
     "COORDINATOR_PROJECT",
+    "COORDINATOR_STRICT",
     "COORDINATOR_TOOLS",
     "DB_BACKEND",
+    "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
     "PORT_ALLOC_BASE",
     "PORT_ALLOC_MAX_SESSIONS",
@@ -82,6 +85,12 @@ pub struct Settings {
     pub key_for_reads: bool,
     /// `COORDINATION_API_KEY`: what opens the server that an agent on this machine is to use.
     pub api_key: Option<String>,
+    /// `COORDINATION_API_URL`: that server, where an agent's processes are to use one instead of the database.
+    pub api_url: Option<String>,
+    /// `COORDINATOR_STRICT`, `strict` in the file: an agent's edits are denied while the coordinator is away.
+    pub strict: bool,
+    /// `HOOK_LEASE_MINUTES`: how long the lock lasts that a hook takes before an edit, unless it is renewed.
+    pub hook_lease_minutes: u32,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
 }
@@ -168,11 +177,10 @@ impl Settings {
             api_host: source.text("API_HOST").unwrap_or_else(|| "127.0.0.1".into()),
             api_port: source.number("API_PORT", 0..=65_535, 8081) as u16,
             api_keys: source.api_keys(),
-            key_for_reads: source.parsed("COORDINATOR_KEY_FOR_READS", |v| match v {
-                "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err("must be true or false".into()),
-            }) == Some(true),
+            key_for_reads: source.truth("COORDINATOR_KEY_FOR_READS"),
+            api_url: source.text("COORDINATION_API_URL"),
+            strict: source.truth("COORDINATOR_STRICT"),
+            hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
             api_key: source.text("COORDINATION_API_KEY"),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
@@ -209,7 +217,8 @@ impl Source<'_> {
             Err(error) => return self.bad.push(format!("{}: {error}", path.display())),
         };
         for (name, value) in table {
-            let upper = name.to_uppercase();
+            // In the file it is clear whose it is.
+            let upper = if name == "strict" { "COORDINATOR_STRICT".to_owned() } else { name.to_uppercase() };
             if !NAMES.contains(&upper.as_str()) || name != name.to_lowercase() {
                 let known = NAMES.join(", ").to_lowercase();
                 self.bad.push(format!("{}: there is no setting {name}; there are {known}", path.display()));
@@ -256,6 +265,16 @@ impl Source<'_> {
                 None
             }
         }
+    }
+
+    /// Not set is false.
+    fn truth(&mut self, name: &str) -> bool {
+        let parse = |text: &str| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("must be true or false".into()),
+        };
+        self.parsed(name, parse) == Some(true)
     }
 
     fn number(&mut self, name: &str, allowed: RangeInclusive<u32>, default: u32) -> u32 {

@@ -193,7 +193,10 @@ impl Walker<'_> {
             "sed" | "gsed" | "perl"
                 if options.has(&["-i", "--in-place"]) || rest.iter().any(|arg| arg.text.starts_with("-i")) =>
             {
-                operands.iter().skip(1).for_each(|file| self.effect_on(Kind::Overwrite, file, "edit"));
+                // What is done is an operand, unless an option tells it.
+                let told = options.has(&["-e", "-E", "--expression", "-f", "--file"]);
+                let files = operands.iter().skip(usize::from(!told));
+                files.for_each(|file| self.effect_on(Kind::Overwrite, file, "edit"));
             }
             "curl" | "wget" => {
                 for file in options.values(&["-o", "--output", "-O", "--output-document"]) {

@@ -30,10 +30,12 @@ mod shape;
 mod shell;
 mod source;
 mod sql;
+mod touch;
 mod verdict;
 mod walk;
 mod wrapper;
 
 pub use guard::{Guard, Packs, Request};
 pub use rules::{BadPack, Examples, Rule};
+pub use touch::{Touch, Way};
 pub use verdict::{Decision, PROFILES, Severity, Trust, Verdict, Violation};

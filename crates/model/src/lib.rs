@@ -4,8 +4,8 @@
 //! in these types.
 //!
 //! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
-//!   capability
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`api_keys`]: the records, one
+//!   module a capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
@@ -19,6 +19,7 @@ pub mod id;
 pub mod key;
 pub mod locks;
 pub mod memories;
+pub mod messages;
 pub mod ports;
 pub mod ranking;
 pub mod sessions;

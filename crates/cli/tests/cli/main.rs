@@ -4,7 +4,9 @@
 mod bridge;
 mod container;
 mod demo;
+mod git_guard;
 mod handoffs;
+mod hooks;
 mod locks;
 mod mcp;
 mod memory;

@@ -2,7 +2,7 @@
 
 mod memories;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,6 +17,7 @@ use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::skills::Skill;
@@ -50,6 +51,8 @@ struct State {
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
     handoffs: Vec<Handoff>,
+    messages: Vec<Message>,
+    unread: BTreeSet<(AgentId, i64)>,
     memories: Memories,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
@@ -135,6 +138,20 @@ impl Store for MemoryStore {
             };
             Ok(state.handoffs.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
         })
+    }
+
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        self.read(project, |state, _| {
+            let wanted = |m: &&Message| {
+                filter.thread.as_ref().is_none_or(|thread| m.thread.as_ref() == Some(thread))
+                    && filter.sender.as_ref().is_none_or(|sender| m.agent_id == *sender)
+            };
+            Ok(state.messages.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        self.read(project, |state, _| Ok(state.inbox(agent, limit)))
     }
 
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
@@ -267,6 +284,11 @@ impl State {
 
     fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
         self.sessions.values().filter(|s| s.disconnected_at.is_none() && wanted(s)).cloned().collect()
+    }
+
+    fn inbox(&self, agent: &AgentId, limit: u32) -> Vec<Message> {
+        let unread = |m: &&Message| self.unread.contains(&(agent.clone(), m.seq));
+        self.messages.iter().filter(unread).take(limit as usize).cloned().collect()
     }
 
     /// Does another agent hold the feature's pause lock?
@@ -418,6 +440,21 @@ impl Rows for ReferenceRows<'_> {
 
     fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()> {
         self.handoffs.push(handoff.clone());
+        Ok(())
+    }
+
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()> {
+        self.messages.push(message.clone());
+        self.unread.extend(recipients.iter().map(|agent| (agent.clone(), message.seq)));
+        Ok(())
+    }
+
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        Ok(self.inbox(agent, limit))
+    }
+
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()> {
+        self.unread.retain(|(owner, seq)| owner != agent || *seq > through);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0003_handoffs_and_ports.sql"),
     include_str!("../../migrations/postgres/0004_access.sql"),
     include_str!("../../migrations/postgres/0005_memories.sql"),
+    include_str!("../../migrations/postgres/0010_messages.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -32,6 +33,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/handoffs.sql"),
     include_str!("../../migrations/postgres/functions/ports.sql"),
     include_str!("../../migrations/postgres/functions/memories.sql"),
+    include_str!("../../migrations/postgres/functions/messages.sql"),
     include_str!("../../migrations/postgres/functions/apply.sql"),
     include_str!("../../migrations/postgres/functions/read.sql"),
     include_str!("../../migrations/postgres/functions/access.sql"),

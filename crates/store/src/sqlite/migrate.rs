@@ -14,7 +14,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_handoffs_and_ports.sql"),
     include_str!("../../migrations/sqlite/0004_locks_of_sessions.sql"),
     include_str!("../../migrations/sqlite/0005_memories.sql"),
+    include_str!("../../migrations/sqlite/0010_messages.sql"),
 ];
+
+/// Is it at the latest version, and ours?
+pub fn is_latest(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(version(connection)? == MIGRATIONS.len() as i64)
+}
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do
 /// this one after another.

@@ -6,6 +6,7 @@ mod batches;
 mod handoffs;
 mod locks;
 mod memories;
+mod messages;
 mod notes;
 mod pauses;
 mod ports;
