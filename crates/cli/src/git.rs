@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
@@ -183,6 +182,8 @@ fn apply(edit: &Edit) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

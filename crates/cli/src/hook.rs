@@ -3,6 +3,7 @@
 //! Its exit code is never 2, which clients take for a denial: a set-up that is wrong must not stop an agent.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use hooks::clients::Client;
 use hooks::hook::{Surroundings, answer};
@@ -31,8 +32,10 @@ pub fn run(globals: &Globals, hook: &Hook) -> anyhow::Result<Exit> {
     };
     let mut input = vec![];
     io::stdin().take(INPUT_LIMIT).read_to_end(&mut input)?;
+    let named = ["CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR"].into_iter().find_map(std::env::var_os);
+    let project = named.map(PathBuf::from).or_else(|| std::env::current_dir().ok());
     let settings = |directory: &std::path::Path| globals.settings_at(directory, &[]);
-    let around = Surroundings { settings: &settings, home: std::env::var("HOME").ok() };
+    let around = Surroundings { settings: &settings, home: std::env::var("HOME").ok(), project };
     let reply = answer(client, &hook.event, &input, &around).map_err(wrong)?;
     if !reply.stdout.is_empty() {
         let mut out = io::stdout().lock();

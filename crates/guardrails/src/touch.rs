@@ -86,8 +86,30 @@ impl Walker<'_> {
                     self.touch(Way::Into, &format!("{}/{name}", target.text.trim_end_matches('/')));
                 }
             }
+            "perl" | "ruby" => self.edits_in_place(rest),
             _ if SHOWS.contains(&program) => operands.iter().for_each(|file| self.touch(Way::Read, &file.text)),
             _ => {}
+        }
+    }
+
+    /// `perl -pi -e CODE FILE ...`
+    fn edits_in_place(&mut self, args: &[Arg]) {
+        let (mut in_place, mut told, mut files) = (false, false, vec![]);
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.plain().strip_prefix('-') {
+                Some(letters) if !letters.is_empty() && !letters.starts_with('-') => {
+                    in_place |= letters.contains('i');
+                    if letters.ends_with(['e', 'E']) {
+                        told = true;
+                        args.next();
+                    }
+                }
+                _ => files.push(arg),
+            }
+        }
+        if in_place {
+            files.iter().skip(usize::from(!told)).for_each(|file| self.touch(Way::Write, &file.text));
         }
     }
 

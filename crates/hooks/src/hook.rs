@@ -13,19 +13,16 @@ use coordinator::local_sessions::{LocalSession, LocalSessions, Naming, agent_pro
 use coordinator::settings::{BadSettings, Settings};
 use coordinator::without_secrets;
 use guardrails::{Decision, Guard, Request, Touch, Trust, Way};
-use jiff::Timestamp;
 use model::id::{Caller, SessionId};
-use model::key::LockKey;
-use serde_json::json;
 
 use crate::clients::{Client, Reply};
 use crate::deliver::excerpt;
-use crate::desk::{Desk, Trouble, is_near};
+use crate::desk::{Desk, is_near};
+use crate::errand::{Errand, Wish};
 use crate::event::{Answer, Event, Moment, Tool, Verdict};
 use crate::fingerprint;
 use crate::log::{Line, Notes, SessionLog};
 use crate::site::{Place, Site};
-use crate::{brief, deliver, handoff, leases, net};
 
 /// How long it may take to reach the coordinator: an agent waits for it.
 const TO_REACH: Duration = Duration::from_millis(220);
@@ -35,13 +32,11 @@ const NEAR: Duration = Duration::from_millis(260);
 const FAR: Duration = Duration::from_millis(1500);
 /// How long the beginning of a session may take: nothing waits for it but a prompt.
 const BEGINNING: Duration = Duration::from_millis(2500);
-/// How often an agent at work is heard of, and what it holds is looked after, in milliseconds.
-const BEAT: u64 = 60_000;
-/// How often the second net is cast: after a command, and else.
-const NET_AFTER_COMMAND: u64 = 2_000;
-const NET: u64 = 30_000;
 /// The name under which it is remembered that the agent was told of the coordinator's absence.
 const AWAY: &str = "away";
+/// A coordinator that did not answer is left alone for so long, in milliseconds: an agent need not wait at every step.
+const TRY_AGAIN: u64 = 5_000;
+const TRIED: &str = "tried";
 
 /// What happens around an event.
 pub struct Surroundings<'a> {
@@ -49,6 +44,8 @@ pub struct Surroundings<'a> {
     pub settings: &'a dyn Fn(&Path) -> Result<Settings, BadSettings>,
     /// The home directory of whoever runs the agent.
     pub home: Option<String>,
+    /// Where the agent was started, as far as the client says: it may have gone elsewhere.
+    pub project: Option<PathBuf>,
 }
 
 /// Answers an event.
@@ -105,15 +102,6 @@ fn judge(command: &str, directory: &Path, home: Option<&str>, trust: Option<Trus
     (answer, touched)
 }
 
-/// What an event asks of the coordinator.
-#[derive(Debug, Default, Clone)]
-struct Wish {
-    /// Files to be changed: a lock on each.
-    change: Vec<Place>,
-    /// What else would be changed: nobody else may hold any of it.
-    spare: Vec<Place>,
-}
-
 /// One event in one session.
 struct Hook<'a> {
     client: Client,
@@ -129,10 +117,11 @@ struct Hook<'a> {
 impl<'a> Hook<'a> {
     /// Nothing outside of a repository.
     fn new(client: Client, said: &'a Event, around: &'a Surroundings<'a>) -> Option<Self> {
-        let site = Site::around(&said.cwd)?;
+        let home = || around.project.as_deref().and_then(Site::around);
+        let site = Site::around(&said.cwd).or_else(home)?;
         let sessions = LocalSessions::of(&site.repository);
         let directory = sessions.directory_of(client.agent(), &said.session_id);
-        let settings = (around.settings)(&said.cwd);
+        let settings = (around.settings)(&site.repository.worktree);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         Some(Self { client, said, around, settings, site, sessions, directory, now })
@@ -148,17 +137,11 @@ impl<'a> Hook<'a> {
         if matches!(answer.verdict, Verdict::Deny(_)) {
             return answer;
         }
-        let settings = match &self.settings {
-            Ok(settings) => settings.clone(),
-            Err(bad) => return self.without_coordinator(answer, &bad.to_string(), &mut log, &wish),
-        };
-        let Some(caller) = self.caller(&settings, session.as_ref()) else { return answer };
         if !self.needs_coordinator(&wish) {
             return answer;
         }
-        match self.coordinate(settings, caller, &wish, &log) {
-            Ok((said, lines)) => {
-                let mut lines = lines;
+        match self.coordinate(session.as_ref(), &wish, &mut log) {
+            Ok((said, mut lines)) => {
                 if log.notes.is_told(AWAY) {
                     lines.push(Line::Untold { what: AWAY.into() });
                 }
@@ -208,19 +191,17 @@ impl<'a> Hook<'a> {
         known.worktree == self.site.repository.worktree
     }
 
-    fn caller(&self, settings: &Settings, session: Option<&LocalSession>) -> Option<Caller> {
-        match session {
-            Some(session) => Some(Caller {
+    fn caller(&self, settings: &Settings, session: Option<&LocalSession>) -> Result<Caller, String> {
+        if let Some(session) = session {
+            return Ok(Caller {
                 agent_id: settings.agent_id.clone().unwrap_or_else(|| session.agent_id.clone()),
                 agent_type: session.agent_type.clone(),
                 session_id: Some(session.session_id.clone()),
-            }),
-            None => {
-                let caller = caller_of(settings, self.client.agent()).ok()?;
-                let session_id = caller.session_id.or_else(|| SessionId::new(self.said.session_id.clone()).ok());
-                Some(Caller { session_id, ..caller })
-            }
+            });
         }
+        let caller = caller_of(settings, self.client.agent()).map_err(|failure| failure.message())?;
+        let session_id = caller.session_id.or_else(|| SessionId::new(self.said.session_id.clone()).ok());
+        Ok(Caller { session_id, ..caller })
     }
 
     fn needs_coordinator(&self, wish: &Wish) -> bool {
@@ -367,13 +348,32 @@ impl<'a> Hook<'a> {
         answer
     }
 
-    /// Asks the coordinator, and waits no longer than an agent should.
+    /// Asks the coordinator, unless it did not answer a moment ago.
     fn coordinate(
+        &self,
+        session: Option<&LocalSession>,
+        wish: &Wish,
+        log: &mut SessionLog,
+    ) -> Result<(Answer, Vec<Line>), String> {
+        let settings = self.settings.as_ref().map_err(ToString::to_string)?;
+        let caller = self.caller(settings, session)?;
+        if log.notes.is_told(AWAY) && !log.notes.is_time(TRIED, TRY_AGAIN, self.now) {
+            return Err("it did not answer a moment ago".into());
+        }
+        let answer = self.ask(settings.clone(), caller, wish, log.notes.clone());
+        if answer.is_err() {
+            log.add(vec![Line::Did { what: TRIED.into(), at: self.now }]);
+        }
+        answer
+    }
+
+    /// Asks, and waits no longer than an agent should.
+    fn ask(
         &self,
         settings: Settings,
         caller: Caller,
         wish: &Wish,
-        log: &SessionLog,
+        notes: Notes,
     ) -> Result<(Answer, Vec<Line>), String> {
         let is_near = is_near(&settings);
         let errand = Errand {
@@ -386,7 +386,6 @@ impl<'a> Hook<'a> {
             caller,
             now: self.now,
         };
-        let notes = log.notes.clone();
         let (news, heard) = mpsc::channel();
         let begun = Instant::now();
         std::thread::Builder::new()
@@ -432,132 +431,4 @@ enum News {
     Open,
     /// What it said.
     Done(Result<(Answer, Vec<Line>), String>),
-}
-
-/// What is to be done at the coordinator.
-struct Errand {
-    moment: Moment,
-    wish: Wish,
-    worktree: PathBuf,
-    sessions: LocalSessions,
-    directory: PathBuf,
-    settings: Settings,
-    caller: Caller,
-    now: u64,
-}
-
-impl Errand {
-    async fn run(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
-        match &self.moment {
-            Moment::Start => self.start(desk).await,
-            Moment::Prompt(prompt) => self.prompt(desk, notes, prompt).await,
-            Moment::Before(_) => self.before(desk, notes).await,
-            Moment::After(tool) => self.after(desk, notes, tool).await,
-            Moment::Compaction => Ok((Answer::silent(), self.hand_over(desk, notes, "the context was compressed", None).await?)),
-            Moment::Stop(said) => {
-                let mut lines = self.hand_over(desk, notes, "the turn ended", said.as_deref()).await?;
-                let leased: Vec<String> = notes.leased.iter().cloned().collect();
-                leases::release(desk, &leased).await?;
-                lines.push(Line::Released);
-                Ok((Answer::silent(), lines))
-            }
-            Moment::End => {
-                let lines = self.hand_over(desk, notes, "the session ended", None).await?;
-                desk.ask("end_session", json!({})).await?;
-                Ok((Answer::silent(), lines))
-            }
-            Moment::Other => Ok((Answer::silent(), vec![])),
-        }
-    }
-
-    async fn start(&self, desk: &Desk) -> Result<(Answer, Vec<Line>), Trouble> {
-        desk.ask("register_session", json!({})).await?;
-        let warnings = net::quiet(&self.sessions, self.caller.agent_id.as_str());
-        let brief = brief::make(desk, &warnings, Timestamp::now()).await?;
-        Ok((Answer::tell(brief), vec![Line::Did { what: "beat".into(), at: self.now }]))
-    }
-
-    async fn prompt(
-        &self,
-        desk: &Desk,
-        notes: &Notes,
-        prompt: &str,
-    ) -> Result<(Answer, Vec<Line>), Trouble> {
-        let (told, mut lines) = deliver::news(desk, notes, self.now).await?;
-        // Others see what it is at. Only once: what the agent itself says of itself later is better.
-        if !notes.is_told("task") && !prompt.trim().is_empty() {
-            let task = excerpt(&without_secrets(prompt), 200);
-            desk.ask("register_session", json!({ "current_task": task })).await?;
-            lines.push(Line::Told { what: "task".into() });
-        }
-        Ok((Answer { verdict: Verdict::Silent, context: told }, lines))
-    }
-
-    async fn before(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
-        let spare: Vec<&LockKey> = self.wish.spare.iter().map(|place| &place.key).collect();
-        if let Some(reason) = leases::conflict(desk, &spare).await? {
-            return Ok((Answer::deny(reason), vec![]));
-        }
-        if self.wish.change.is_empty() {
-            return Ok((Answer::silent(), vec![]));
-        }
-        let minutes = self.settings.hook_lease_minutes;
-        let asked = notes.asked.as_deref().map(|asked| excerpt(asked, 100));
-        match leases::take(desk, &self.worktree, &self.wish.change, minutes, asked.as_deref()).await {
-            Ok(leases) => {
-                let answer = leases.denied.map_or_else(Answer::silent, Answer::deny);
-                Ok((answer, leases.lines))
-            }
-            // It answered, and it said no: whatever the reason, the file is not the agent's.
-            Err(Trouble::Refused { code, message }) => {
-                Ok((Answer::deny(format!("The coordinator refused this: {message} [{code}]")), vec![]))
-            }
-            Err(away) => Err(away),
-        }
-    }
-
-    async fn after(
-        &self,
-        desk: &Desk,
-        notes: &Notes,
-        tool: &Tool,
-    ) -> Result<(Answer, Vec<Line>), Trouble> {
-        let (told, mut lines) = deliver::news(desk, notes, self.now).await?;
-        let mut told: Vec<String> = told.into_iter().collect();
-        if notes.is_time("beat", BEAT, self.now) {
-            lines.push(Line::Did { what: "beat".into(), at: self.now });
-            desk.ask("heartbeat", json!({})).await?;
-            let leased: Vec<String> = notes.leased.iter().cloned().collect();
-            let asked = notes.asked.as_deref().map(|asked| excerpt(asked, 100));
-            leases::renew(desk, &leased, self.settings.hook_lease_minutes, asked.as_deref()).await?;
-        }
-        let every = if matches!(tool, Tool::Shell { .. }) { NET_AFTER_COMMAND } else { NET };
-        if notes.is_time("net", every, self.now) {
-            lines.push(Line::Did { what: "net".into(), at: self.now });
-            let caught = net::cast(desk, &self.worktree, &self.directory, &self.sessions, notes).await?;
-            told.extend(caught.warnings);
-            lines.extend(caught.lines);
-        }
-        Ok((Answer { verdict: Verdict::Silent, context: (!told.is_empty()).then(|| told.join("\n")) }, lines))
-    }
-
-    /// Leaves a handoff, unless nothing has changed or the agent has left one since.
-    async fn hand_over(
-        &self,
-        desk: &Desk,
-        notes: &Notes,
-        why: &str,
-        last_words: Option<&str>,
-    ) -> Result<Vec<Line>, Trouble> {
-        let Some(handoff) = handoff::of(notes, &self.worktree, why, last_words) else { return Ok(vec![]) };
-        let session = self.caller.session_id.as_ref().map(ToString::to_string);
-        let latest = desk.ask("read_handoff", json!({ "session_id": session })).await?;
-        let written = latest["handoffs"][0]["created_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
-        let last_change = notes.changed.values().max().copied().unwrap_or_default();
-        let is_newer = written.is_some_and(|at| at.as_millisecond() >= i64::try_from(last_change).unwrap_or(i64::MAX));
-        if !is_newer {
-            desk.ask("write_handoff", handoff).await?;
-        }
-        Ok(vec![Line::HandedOver { at: self.now }])
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`event`]: what happened and what is said to it, whichever client it is; [`clients`]: how each one puts it
 //! - [`hook`]: what is done at each moment, step by step: what can be told from this machine alone ([`log`],
-//!   [`fingerprint`], the guard), and what the coordinator decides ([`desk`], [`leases`], [`deliver`])
+//!   [`fingerprint`], the guard), and what the coordinator decides ([`desk`], [`errand`], [`leases`], [`deliver`])
 //! - [`brief`], [`handoff`]: what a session is told when it begins, and what it leaves
 //! - [`net`]: the second net, for what no hook saw
 //! - [`git`]: git's own hooks, for whoever has none of these
@@ -13,6 +13,7 @@ pub mod brief;
 pub mod clients;
 mod deliver;
 pub mod desk;
+mod errand;
 pub mod event;
 pub mod fingerprint;
 pub mod git;

@@ -262,7 +262,7 @@ fn two_sessions_in_one_work_tree_are_two_agents_and_its_mcp_server_is_the_sessio
     let answer = agent.ask("acquire_lock", json!({"file_path": "src/a.rs"}));
     assert_eq!(answer["action"], "refreshed", "it is the same agent: {answer}");
     agent.leave();
-    let named = first.with("AGENT_ID", "reviewer");
+    let named = Session::new(&project, "claude", "three").with("AGENT_ID", "reviewer");
     assert!(named.denied("src/a.rs").is_some(), "AGENT_ID wins");
 }
 

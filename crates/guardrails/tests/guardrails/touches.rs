@@ -62,10 +62,10 @@ fn writes_that_can_be_seen_are_told() {
 fn what_is_shown_is_told() {
     for (command, expected) in [
         ("cat src/a.rs", "read src/a.rs"),
-        ("cd src; head -n 5 a.rs | grep x", "read src/a.rs"),
+        ("cd src; head -n 5 a.rs | tail -2", "read src/a.rs"),
         ("wc -l < src/a.rs", "read src/a.rs"),
         ("echo src/a.rs", ""),
     ] {
-        assert_eq!(touched(command).replace("read x, ", ""), expected, "{command}");
+        assert_eq!(touched(command), expected, "{command}");
     }
 }

@@ -11,6 +11,7 @@ mod health;
 mod identity;
 mod locks;
 mod mcp;
+mod messages;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;
 mod openapi;
