@@ -71,6 +71,21 @@ impl Desk {
         Ok(Self { way, caller })
     }
 
+    /// How many of its names the agent leaves out, for its key to be its own.
+    pub fn names_left_out(&self) -> usize {
+        match &self.way {
+            Way::Local(_) => 0,
+            Way::Remote(remote) => remote.left_out(),
+        }
+    }
+
+    /// Leaves so many out from the beginning.
+    pub fn leave_out_names(&self, names: usize) {
+        if let Way::Remote(remote) = &self.way {
+            remote.leave_out(names);
+        }
+    }
+
     /// Who asks.
     pub fn caller(&self) -> &Caller {
         &self.caller

@@ -25,6 +25,11 @@ const NET: u64 = 30_000;
 /// Refusals that are not about what the agent is up to, but about how it is set up.
 const MISTAKEN: &[&str] = &["identity_mismatch", "session_not_yours", "unauthorized", "invalid_request"];
 
+/// How it is remembered that a team's server knows the agent by its key's name.
+fn names_left_out(names: usize) -> String {
+    format!("{names} names left out")
+}
+
 /// What an event asks of the coordinator.
 #[derive(Debug, Default, Clone)]
 pub struct Wish {
@@ -57,6 +62,16 @@ pub struct Errand {
 impl Errand {
     /// Does it: what to answer, and what to remember.
     pub async fn run(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
+        let left_out = (1..=2).rev().find(|names| notes.is_told(&names_left_out(*names))).unwrap_or_default();
+        desk.leave_out_names(left_out);
+        let (answer, mut lines) = self.go(desk, notes).await?;
+        if desk.names_left_out() > left_out {
+            lines.push(Line::Told { what: names_left_out(desk.names_left_out()) });
+        }
+        Ok((answer, lines))
+    }
+
+    async fn go(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
         match &self.moment {
             Moment::Start => self.start(desk).await,
             Moment::Prompt(prompt) => self.prompt(desk, notes, prompt).await,
@@ -135,7 +150,11 @@ impl Errand {
         let mut told: Vec<String> = told.into_iter().collect();
         if notes.is_time("beat", BEAT, self.now) {
             lines.push(Line::Did { what: "beat".into(), at: self.now });
-            desk.ask("heartbeat", json!({})).await?;
+            let heard = desk.ask("heartbeat", json!({})).await?;
+            if heard["success"] == false {
+                // Hooks that were set up in the middle of a session saw no beginning.
+                desk.ask("register_session", json!({})).await?;
+            }
             let leased: Vec<String> = notes.leased.iter().cloned().collect();
             let asked = notes.asked.as_deref().map(|asked| excerpt(asked, 100));
             leases::renew(desk, &leased, self.settings.hook_lease_minutes, asked.as_deref()).await?;

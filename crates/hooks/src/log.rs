@@ -236,8 +236,12 @@ impl SessionLog {
             text.push(b'\n');
             self.notes.take_in(line);
         }
-        let file: std::io::Result<File> = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
-        let _ = file.and_then(|mut file| file.write_all(&text));
+        let open = || -> std::io::Result<File> {
+            OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)
+        };
+        // A session that could not be begun, as when the settings are wrong, is told things once, too.
+        let again = |_| self.path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| open());
+        let _ = open().or_else(again).and_then(|mut file| file.write_all(&text));
     }
 }
 

@@ -258,7 +258,10 @@ fn two_sessions_in_one_work_tree_are_two_agents_and_its_mcp_server_is_the_sessio
     assert!(second.denied("src/a.rs").unwrap().contains("claude-code@repository-"));
     second.hook("SessionEnd", json!({}));
     // The test is the agent's process, of the hooks and of the server.
-    let mut agent = Agent::run(project.command(&["mcp"])).after_handshake();
+    let mut agent = Agent::run(project.command(&["mcp"]));
+    let client = json!({"name": "claude-code", "version": "2"});
+    agent.request("initialize", json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}));
+    agent.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
     let answer = agent.ask("acquire_lock", json!({"file_path": "src/a.rs"}));
     assert_eq!(answer["action"], "refreshed", "it is the same agent: {answer}");
     agent.leave();
@@ -323,8 +326,8 @@ fn an_agent_goes_on_without_its_coordinator_and_is_told_once_unless_the_project_
         let ann = session();
         let begun = Instant::now();
         assert_eq!(ann.denied("src/a.rs"), None, "{env:?}");
-        // Twice what is promised: this machine runs other tests.
-        assert!(begun.elapsed() < Duration::from_millis(600), "{:?}: {env:?}", begun.elapsed());
+        // More than is promised: this machine runs other tests.
+        assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}: {env:?}", begun.elapsed());
         let first = ann.edit("src/a.rs", "x");
         assert!(first.contains("The coordinator cannot be reached"), "{first}");
         assert_eq!(ann.edit("src/a.rs", "y"), "", "once is enough");

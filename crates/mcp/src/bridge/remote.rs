@@ -1,5 +1,7 @@
 //! Single calls of a team's server, by a process that lives no longer than they take.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use model::id::Caller;
 use serde_json::{Value, json};
 
@@ -9,6 +11,8 @@ use super::post::{Post, Trouble};
 /// A way to call the server's operations.
 pub struct Remote {
     post: Post,
+    /// How many of its names the agent leaves out: the key's count instead.
+    left_out: AtomicUsize,
 }
 
 /// Why a call has no answer.
@@ -31,7 +35,17 @@ impl Remote {
     /// # Errors
     /// A sentence, when the address or the key can be none.
     pub fn new(target: &Target) -> Result<Self, String> {
-        Ok(Self { post: Post::new(target)? })
+        Ok(Self { post: Post::new(target)?, left_out: AtomicUsize::new(0) })
+    }
+
+    /// How many of its names the agent had to leave out for the key to be its own.
+    pub fn left_out(&self) -> usize {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// Begins with so many left out: each try with one too many is a refusal in the server's trail.
+    pub fn leave_out(&self, names: usize) {
+        self.left_out.store(names.min(2), Ordering::Relaxed);
     }
 
     /// Calls an operation in the caller's name.
@@ -47,8 +61,9 @@ impl Remote {
         let names = [("x-agent-id", caller.agent_id.to_string()), ("x-agent-type", caller.agent_type.clone())];
         // A key may be bound to another name than the one that was derived here: then the key's name is the agent's.
         let mut refused = None;
-        for names in [&names[..], &names[..1], &[]] {
-            let headers: Vec<_> = names.iter().cloned().chain(session.clone()).collect();
+        for left_out in self.left_out()..=names.len() {
+            self.leave_out(left_out);
+            let headers: Vec<_> = names[..names.len() - left_out].iter().cloned().chain(session.clone()).collect();
             let answer = self.post.send(&message, None, &headers).await.map_err(away)?;
             match outcome(answer) {
                 Err(CallFailure::Refused { code, message }) if code == "identity_mismatch" => {
