@@ -1,6 +1,7 @@
 //! Where a person's command runs: the coordinator is open, and it is known who asks and in which project.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coordinator::Coordinator;
 use coordinator::failure::Failure;
@@ -21,7 +22,7 @@ const HUMAN: &str = "human";
 /// An open coordinator and who asks it.
 pub struct Desk {
     /// The coordinator.
-    pub coordinator: Coordinator,
+    pub coordinator: Arc<Coordinator>,
     /// Who asks.
     pub caller: Caller,
     /// Answers are wanted as JSON.
@@ -120,7 +121,7 @@ impl Desk {
     /// Opens the coordinator for whoever the settings name, or the user.
     pub async fn open(settings: Settings, json: bool) -> Result<Self, Trouble> {
         let caller = person(&settings)?;
-        Ok(Self { coordinator: open(settings).await?, caller, json })
+        Ok(Self { coordinator: Arc::new(open(settings).await?), caller, json })
     }
 
     /// The project asked about.

@@ -6,6 +6,8 @@ use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
 
+use crate::redact::{kept, kept_value};
+
 /// What is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -29,6 +31,13 @@ pub enum Failure {
     Forbidden(Details),
     /// It cannot be done as things are, and asking again will not help.
     Conflict(Details),
+    /// The caller's key has made too many requests.
+    TooMany {
+        /// How many it may make in a minute.
+        per_minute: u32,
+        /// After how many seconds it may make the next one.
+        seconds: u64,
+    },
     /// The database does not answer.
     Unavailable(String),
     /// A defect of ours.
@@ -83,19 +92,27 @@ impl Failure {
         match self {
             Self::Invalid { code, .. } => code,
             Self::Forbidden(details) | Self::Conflict(details) => details.code,
+            Self::TooMany { .. } => "rate_limited",
             Self::Unavailable(_) => "database_unavailable",
             Self::Internal(_) => "internal_error",
         }
     }
 
-    /// The sentence.
+    /// The sentence, without secrets: it may quote the request, or what the database says of it.
     pub fn message(&self) -> String {
+        kept(&self.sentence())
+    }
+
+    fn sentence(&self) -> String {
         match self {
             Self::Invalid { fields, .. } => {
                 let each: Vec<String> = fields.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
                 each.join("; ")
             }
             Self::Forbidden(details) | Self::Conflict(details) => details.message.clone(),
+            Self::TooMany { per_minute, seconds } => {
+                format!("this key may make {per_minute} requests a minute: try again in {seconds} s")
+            }
             Self::Unavailable(why) => why.clone(),
             Self::Internal(why) => format!("this is a defect of the coordinator: {why}"),
         }
@@ -106,12 +123,17 @@ impl Failure {
         let mut body = json!({"success": false, "error": self.code(), "message": self.message()});
         match self {
             Self::Invalid { fields, .. } => {
-                body["fields"] = fields.iter().map(|f| json!({"field": f.field, "message": f.message})).collect();
+                body["fields"] =
+                    fields.iter().map(|f| json!({"field": kept(&f.field), "message": kept(&f.message)})).collect();
             }
             Self::Forbidden(details) | Self::Conflict(details) => {
                 for (name, value) in &details.more {
-                    body[name] = value.clone();
+                    body[name] = kept_value(value);
                 }
+            }
+            Self::TooMany { per_minute, seconds } => {
+                body["limit"] = json!(per_minute);
+                body["retry_after_seconds"] = json!(seconds);
             }
             Self::Unavailable(_) | Self::Internal(_) => {}
         }
@@ -143,9 +165,9 @@ impl From<Refusal> for Failure {
         match &refusal {
             Refusal::UnknownDependency { .. } => Self::field("depends_on", message).with_code(refusal.code()),
             Refusal::DeadlineExceeded => Self::field("deadline", message).with_code(refusal.code()),
-            Refusal::SessionNotYours { .. } | Refusal::IdentityMismatch { .. } => {
-                Self::Forbidden(Details { code: refusal.code(), message, more })
-            }
+            Refusal::SessionNotYours { .. }
+            | Refusal::IdentityMismatch { .. }
+            | Refusal::OperationNotPermitted { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
             _ => Self::Conflict(Details { code: refusal.code(), message, more }),
         }
     }
@@ -215,7 +237,21 @@ pub fn in_words(refusal: &Refusal) -> String {
         Refusal::WorkingMemoryFull => format!(
             "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
         ),
+        Refusal::RuleChanged { rule_kind, name, version: 0 } => {
+            format!("the {rule_kind} rule {name} is gone or was never there: look again, then decide")
+        }
+        Refusal::RuleChanged { rule_kind, name, version } => format!(
+            "somebody has changed the {rule_kind} rule {name} meanwhile: it is at version {version}; look at that one, then \
+             decide"
+        ),
+        Refusal::RuleNotFound { rule_kind, name } => {
+            format!("there is no {rule_kind} rule {name} in this project that could be removed")
+        }
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
-        Refusal::IdentityMismatch { message } => message.clone(),
+        Refusal::SealMismatch { size } => format!(
+            "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \
+             if it stays so, run coordinator audit verify"
+        ),
+        Refusal::OperationNotPermitted { message } | Refusal::IdentityMismatch { message } => message.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, messages, ports, sessions, skills, work, working_memory};
+use crate::{audit, handoffs, help, locks, memories, messages, network, ports, sessions, skills, work, working_memory};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -36,7 +36,14 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<working_memory::GetNotes>(),
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
+        Entry::of::<network::CheckNetwork>(),
+        Entry::of::<network::ListNetworkRules>(),
+        Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<audit::operations::VerifyAudit>(),
+        Entry::of::<audit::operations::CheckpointAudit>(),
+        Entry::of::<audit::operations::ProveAudit>(),
+        Entry::of::<audit::operations::ExportAudit>(),
         Entry::of::<help::Help>(),
     ]
 });

@@ -16,6 +16,7 @@ use store::{Clock, Store, StoreError};
 use crate::identity::Principal;
 use crate::registry::ToolSet;
 use crate::repository::Repository;
+use crate::scopes;
 
 /// Every setting: its name in the environment. In `coordinator.toml` it has the same name in lower case.
 const NAMES: &[&str] = &[
@@ -23,6 +24,8 @@ const NAMES: &[&str] = &[
     "AGENT_TYPE",
     "API_HOST",
     "API_PORT",
+    "AUDIT_RETENTION_DAYS",
+    "AUDIT_SIGNING_KEY",
     "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
@@ -35,6 +38,7 @@ const NAMES: &[&str] = &[
     "DB_BACKEND",
     "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
+    "NETWORK_DEFAULT_POLICY",
     "PORT_ALLOC_BASE",
     "PORT_ALLOC_MAX_SESSIONS",
     "PORT_ALLOC_RANGE",
@@ -81,6 +85,10 @@ pub struct Settings {
     pub api_port: u16,
     /// `COORDINATION_API_KEYS`, and who they are bound to.
     pub api_keys: Vec<(String, Principal)>,
+    /// `AUDIT_RETENTION_DAYS`: how long a row of the audit trail is kept; 0 for ever.
+    pub audit_retention_days: u32,
+    /// `AUDIT_SIGNING_KEY`: the file with the key that signs checkpoints, where there is a place for one.
+    pub audit_signing_key: Option<PathBuf>,
     /// `COORDINATOR_KEY_FOR_READS`: the public reads need a key too.
     pub key_for_reads: bool,
     /// `COORDINATION_API_KEY`: what opens the server that an agent on this machine is to use.
@@ -93,6 +101,8 @@ pub struct Settings {
     pub hook_lease_minutes: u32,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
+    /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
+    pub network_default: network::Access,
 }
 
 /// Where the state is kept.
@@ -181,7 +191,16 @@ impl Settings {
             api_url: source.text("COORDINATION_API_URL"),
             strict: source.truth("COORDINATOR_STRICT"),
             hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
+            audit_retention_days: source.number("AUDIT_RETENTION_DAYS", 0..=36_500, 90),
+            audit_signing_key: source.signing_key(),
             api_key: source.text("COORDINATION_API_KEY"),
+            network_default: source
+                .parsed("NETWORK_DEFAULT_POLICY", |v| match v {
+                    "allow" => Ok(network::Access::Allow),
+                    "deny" => Ok(network::Access::Deny),
+                    _ => Err("must be allow or deny".into()),
+                })
+                .unwrap_or_default(),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
                     "core" => Ok(ToolSet::Core),
@@ -379,6 +398,16 @@ impl Source<'_> {
         Some(if in_environment { PathBuf::from(named) } else { self.home.join(named) })
     }
 
+    /// With the user's configuration, whatever the database: who can write to that must not have it.
+    fn signing_key(&self) -> Option<PathBuf> {
+        if let Some(named) = self.text("AUDIT_SIGNING_KEY") {
+            return Some(self.home.join(named));
+        }
+        let config = (self.env)("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = || (self.env)("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".config"));
+        Some(config.or_else(home)?.join("agent-coordinator").join("audit-signing-key.pem"))
+    }
+
     /// Outside any repository: one database a user.
     fn user_database(&self) -> PathBuf {
         let data = (self.env)("XDG_DATA_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -400,14 +429,25 @@ impl Source<'_> {
             agent_id: Option<AgentId>,
             agent_type: Option<String>,
             project: Option<Project>,
+            #[serde(default)]
+            scopes: Vec<String>,
+            per_minute: Option<u32>,
         }
         // A value with keys in it is not repeated in an error.
         if let Some(text) = self.text("COORDINATION_API_KEY_IDENTITIES") {
             match serde_json::from_str::<BTreeMap<String, Identity>>(&text) {
                 Ok(identities) => {
-                    for (key, Identity { agent_id, agent_type, project }) in identities {
+                    for (key, Identity { agent_id, agent_type, project, scopes, per_minute }) in identities {
+                        self.bad.extend(
+                            scopes
+                                .iter()
+                                .filter_map(|scope| scopes::check(scope).err())
+                                .map(|why| format!("COORDINATION_API_KEY_IDENTITIES: {why}")),
+                        );
                         match principals.get_mut(&key) {
-                            Some(principal) => *principal = Principal { project, agent_id, agent_type },
+                            Some(principal) => {
+                                *principal = Principal { project, agent_id, agent_type, scopes, per_minute };
+                            }
                             None => self.bad.push(
                                 "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS"
                                     .into(),

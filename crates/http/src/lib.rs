@@ -145,7 +145,10 @@ async fn principal(coordinator: &Coordinator, is_public: bool, headers: &HeaderM
         ));
     };
     match coordinator.authenticate(key).await {
-        Ok(Some(principal)) => Ok(principal),
+        Ok(Some(principal)) => {
+            coordinator.count_request(key, &principal)?;
+            Ok(principal)
+        }
         Ok(None) => Err(unauthorized("this key is unknown, revoked or expired")),
         Err(error) => Err(Failure::from(error).into()),
     }

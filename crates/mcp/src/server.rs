@@ -112,7 +112,9 @@ fn protocol_error(failure: Failure) -> ErrorData {
     let (message, body) = (failure.message(), Some(failure.body()));
     match failure {
         Failure::Invalid { .. } => ErrorData::invalid_params(message, body),
-        Failure::Forbidden(_) | Failure::Conflict(_) => ErrorData::invalid_request(message, body),
+        Failure::Forbidden(_) | Failure::Conflict(_) | Failure::TooMany { .. } => {
+            ErrorData::invalid_request(message, body)
+        }
         Failure::Unavailable(_) | Failure::Internal(_) => ErrorData::internal_error(message, body),
     }
 }

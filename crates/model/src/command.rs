@@ -9,12 +9,15 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::chain::Seal;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
 use crate::messages::{Audience, Message};
+use crate::network::NetworkCheck;
+use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
 use crate::working_memory::UpdateWorkingMemory;
@@ -79,6 +82,8 @@ pub enum Action {
     UpdateWorkingMemory(UpdateWorkingMemory),
     /// Count a use of a skill.
     RecordSkillUse(RecordSkillUse),
+    /// Put a new version of a rule.
+    PutRule(PutRule),
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -86,6 +91,15 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
+    CheckNetwork(NetworkCheck),
+    /// Remember that an API key was used.
+    NoteKeyUse {
+        /// Which.
+        id: Uuid,
+    },
+    /// Remove the oldest rows of the trail, which this seals.
+    PruneAudit(Seal),
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -384,6 +398,11 @@ pub enum Outcome {
         /// How often it worked.
         successes: u32,
     },
+    /// The rule is in force, or removed.
+    RulePut {
+        /// The new version's number.
+        version: i64,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -394,14 +413,26 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The check is on record.
+    NetworkChecked(NetworkCheck),
+    /// The use of the API key is remembered. Nobody waits for it: it leaves no audit row.
+    KeyUseNoted {
+        /// The key's id.
+        id: Uuid,
+    },
+    /// The oldest rows of the trail are gone.
+    AuditPruned {
+        /// How many.
+        rows: i64,
+    },
     /// No, and nothing changed.
     Refused(Refusal),
 }
 
 impl Outcome {
-    /// Is it what the caller is told, and the trail? Else the caller waits and asks again.
+    /// Is it what the caller is told, and the trail? Else the caller waits and asks again, or there is none.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Waiting(_) | Self::NoTaskYet)
+        !matches!(self, Self::Waiting(_) | Self::NoTaskYet | Self::KeyUseNoted { .. })
     }
 
     /// Did the caller get what it asked for?
@@ -411,6 +442,7 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::NetworkChecked(check) => check.allowed,
             _ => true,
         }
     }
@@ -422,6 +454,7 @@ impl Outcome {
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
+            Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
             Self::Refused(refusal) => Some(refusal.code()),
             _ => None,
         }
@@ -560,8 +593,34 @@ pub enum Refusal {
     NoRecipients,
     /// Every note of the session is pinned, and there is room for no more.
     WorkingMemoryFull,
+    /// Somebody has put another version of the rule than the one that the caller has seen.
+    RuleChanged {
+        /// What the rule is about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+        /// Its latest version, 0 if there is none.
+        version: i64,
+    },
+    /// No such rule in this project that could be removed.
+    RuleNotFound {
+        /// What it was to be about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+    },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// The seal is not that of the trail's oldest rows, or leaves no row after them.
+    SealMismatch {
+        /// How many rows it seals.
+        size: i64,
+    },
+    /// The caller's key is not for this operation.
+    OperationNotPermitted {
+        /// Why, and what would be needed, in a sentence.
+        message: String,
+    },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
         /// What was wrong, in a sentence.
@@ -589,7 +648,11 @@ impl Refusal {
             Self::MemorySuperseded { .. } => "memory_superseded",
             Self::NoRecipients => "no_recipients",
             Self::WorkingMemoryFull => "working_memory_full",
+            Self::RuleChanged { .. } => "rule_changed",
+            Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
+            Self::SealMismatch { .. } => "seal_mismatch",
+            Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

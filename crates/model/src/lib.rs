@@ -7,11 +7,15 @@
 //! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`api_keys`]: the records, one
 //!   module a capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`network`]: what was asked of the network, and answered
+//! - [`rulebook`]: the project's own rules, whatever they are about
+//! - [`chain`], [`merkle`]: how the audit trail is hashed
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
 pub mod api_keys;
 pub mod audit;
+pub mod chain;
 pub mod command;
 mod glob;
 pub mod handoffs;
@@ -19,9 +23,12 @@ pub mod id;
 pub mod key;
 pub mod locks;
 pub mod memories;
+pub mod merkle;
 pub mod messages;
+pub mod network;
 pub mod ports;
 pub mod ranking;
+pub mod rulebook;
 pub mod sessions;
 pub mod skills;
 pub mod text;

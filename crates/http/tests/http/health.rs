@@ -8,6 +8,7 @@ use coordinator::operation::Access;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
@@ -16,6 +17,7 @@ use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -82,6 +84,15 @@ impl Store for Broken {
     async fn audit_after(&self, _: &Project, _: i64, _: u32) -> Result<Vec<AuditEntry>, StoreError> {
         self.answer().await
     }
+    async fn audit_chain(&self, _: &Project, _: i64, _: u32) -> Result<Vec<ChainedRow>, StoreError> {
+        self.answer().await
+    }
+    async fn audit_seal(&self, _: &Project) -> Result<Option<Seal>, StoreError> {
+        self.answer().await
+    }
+    async fn projects(&self) -> Result<Vec<Project>, StoreError> {
+        self.answer().await
+    }
     async fn search_memories(&self, _: &Project, _: &Search) -> Result<Found, StoreError> {
         self.answer().await
     }
@@ -92,6 +103,15 @@ impl Store for Broken {
         self.answer().await
     }
     async fn skills(&self, _: &Project) -> Result<Vec<Skill>, StoreError> {
+        self.answer().await
+    }
+    async fn rules(&self, _: &Project) -> Result<Vec<Rule>, StoreError> {
+        self.answer().await
+    }
+    async fn rules_version(&self, _: &Project) -> Result<i64, StoreError> {
+        self.answer().await
+    }
+    async fn rule_history(&self, _: &Project, _: RuleKind, _: &str, _: u32) -> Result<Vec<Rule>, StoreError> {
         self.answer().await
     }
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError> {

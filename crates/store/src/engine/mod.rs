@@ -3,18 +3,22 @@
 //! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
+mod audit;
 mod handoffs;
 mod locks;
 mod memories;
 mod messages;
 mod ports;
 mod reap;
+mod rulebook;
 mod sessions;
 mod work;
 
+pub use audit::{NewEntry, PRUNE_LIMIT};
 use jiff::Timestamp;
 pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
+use model::chain::{Digest256, Seal};
 use model::command::{Action, Command, Freed, Outcome, Refusal};
 use model::handoffs::Handoff;
 use model::id::{AgentId, Project, SessionId};
@@ -22,6 +26,7 @@ use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::messages::Message;
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use uuid::Uuid;
@@ -127,29 +132,29 @@ pub trait Rows: MemoryRows {
     /// Deletes those of all projects whose lease ended at `now` or before.
     fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()>;
 
+    /// The latest version of the rule.
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>>;
+    /// Inserts.
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()>;
+
     /// The project's API key of this id.
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>>;
     /// Inserts or replaces.
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()>;
 
-    /// Appends to the trail, at the next position.
-    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
-}
+    /// Remembers that the project's key was used.
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()>;
 
-/// An [`AuditEntry`](model::audit::AuditEntry) to be: its JSON is text, as it is written.
-pub struct NewEntry<'a> {
-    pub seq: i64,
-    pub id: Uuid,
-    pub agent_id: &'a str,
-    pub agent_type: &'a str,
-    pub session_id: Option<&'a SessionId>,
-    pub operation: &'a str,
-    pub parameters: &'a str,
-    pub result: &'a str,
-    pub duration_ms: i64,
-    pub success: bool,
-    pub error_message: Option<&'a str>,
-    pub created_at: Timestamp,
+    /// Appends to the trail, at the next position, with its hash.
+    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
+    /// The hash of the row at this position.
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>>;
+    /// How many rows are sealed, 0 when none is.
+    fn sealed_size(&mut self) -> Result<i64>;
+    /// Inserts.
+    fn put_seal(&mut self, seal: &Seal) -> Result<()>;
+    /// Deletes the rows up to this position, all of which are sealed.
+    fn drop_sealed(&mut self, size: i64) -> Result<()>;
 }
 
 /// Applies the commands in order at the instant `now`, after freeing what is due.
@@ -190,6 +195,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Remember(remember) => memories::remember(rows, now, command, remember),
         Action::UpdateWorkingMemory(update) => memories::note(rows, now, caller, update),
         Action::RecordSkillUse(used) => memories::record_skill_use(rows, now, used),
+        Action::PutRule(put) => rulebook::put(rows, now, caller, put),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;
@@ -202,6 +208,12 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::CheckNetwork(check) => Ok(Outcome::NetworkChecked(check.clone())),
+        Action::NoteKeyUse { id } => {
+            rows.note_key_use(*id, now)?;
+            Ok(Outcome::KeyUseNoted { id: *id })
+        }
+        Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use memories::Memories;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
@@ -19,6 +20,7 @@ use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -54,8 +56,13 @@ struct State {
     messages: Vec<Message>,
     unread: BTreeSet<(AgentId, i64)>,
     memories: Memories,
+    /// All versions, oldest first.
+    rules: Vec<Rule>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     audit: Vec<AuditEntry>,
+    /// The same rows as they are hashed.
+    chain: Vec<ChainedRow>,
+    seal: Option<Seal>,
 }
 
 impl MemoryStore {
@@ -198,6 +205,41 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| {
+            let latest: BTreeMap<_, _> = state.rules.iter().map(|rule| ((rule.kind, &rule.name), rule)).collect();
+            Ok(latest.into_values().filter(|rule| rule.body.is_some()).cloned().collect())
+        })
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(project, |state, _| Ok(state.rules.last().map_or(0, |rule| rule.version)))
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| Ok(state.versions_of(kind, name).take(limit as usize).cloned().collect()))
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, |state, _| {
+            Ok(state.chain.iter().filter(|row| row.seq > position).take(limit as usize).cloned().collect())
+        })
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |state, _| Ok(state.seal.clone()))
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        let contents = self.contents()?;
+        Ok(contents
+            .projects
+            .iter()
+            .filter(|(_, state)| !state.audit.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect())
+    }
+
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let contents = self.contents()?;
         let mut keys: Vec<ApiKey> =
@@ -289,6 +331,11 @@ impl State {
     fn inbox(&self, agent: &AgentId, limit: u32) -> Vec<Message> {
         let unread = |m: &&Message| self.unread.contains(&(agent.clone(), m.seq));
         self.messages.iter().filter(unread).take(limit as usize).cloned().collect()
+    }
+
+    /// Newest first.
+    fn versions_of(&self, kind: RuleKind, name: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().rev().filter(move |rule| rule.kind == kind && rule.name == name)
     }
 
     /// Does another agent hold the feature's pause lock?
@@ -481,6 +528,15 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>> {
+        Ok(self.versions_of(kind, name).next().cloned())
+    }
+
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()> {
+        self.rules.push(rule.clone());
+        Ok(())
+    }
+
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {
         Ok(self.api_keys.get(&id).cloned())
     }
@@ -490,7 +546,37 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()> {
+        if let Some(key) = self.api_keys.get_mut(&id) {
+            key.last_used_at = Some(now);
+        }
+        Ok(())
+    }
+
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>> {
+        Ok(self.chain.iter().find(|row| row.seq == seq).and_then(|row| row.hash))
+    }
+
+    fn sealed_size(&mut self) -> Result<i64> {
+        Ok(self.seal.as_ref().map_or(0, |seal| seal.size))
+    }
+
+    fn put_seal(&mut self, seal: &Seal) -> Result<()> {
+        self.seal = Some(seal.clone());
+        Ok(())
+    }
+
+    fn drop_sealed(&mut self, size: i64) -> Result<()> {
+        self.audit.retain(|entry| entry.seq > size);
+        self.chain.retain(|row| row.seq > size);
+        Ok(())
+    }
+
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
+        let row = entry.canonical(self.project);
+        let last = self.chain.last().and_then(|row| row.hash).unwrap_or(Digest256::START);
+        let hash = Some(chain::link(&last, &row));
+        self.chain.push(ChainedRow { seq: entry.seq, row, hash });
         let value = |text| serde_json::from_str(text).map_err(|e| StoreError::Failed(e.to_string()));
         self.audit.push(AuditEntry {
             seq: entry.seq,

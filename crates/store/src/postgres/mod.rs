@@ -19,6 +19,7 @@ use connection::{Connections, failure};
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
@@ -27,6 +28,7 @@ use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -74,10 +76,16 @@ enum Query<'a> {
     PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
+    AuditChain { position: i64, limit: u32 },
+    AuditSeal,
+    Projects,
     SearchMemories(&'a Search),
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Rules,
+    RulesVersion,
+    RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
     ApiKeys,
     DueProjects,
 }
@@ -92,6 +100,14 @@ struct Sessions {
 struct PortBlocks {
     port_blocks: Vec<PortBlock>,
     instant: Timestamp,
+}
+
+/// A hash that is none is for the verifier to tell of.
+#[derive(Deserialize)]
+struct Chained {
+    seq: i64,
+    row: String,
+    hash: String,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +231,36 @@ impl Store for PostgresStore {
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::AuditAfter { position, limit }).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::Rules).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(Some(project), &Query::RulesVersion).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::RuleHistory { rule_kind: kind, name, limit }).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        let rows: Vec<Chained> = self.read(Some(project), &Query::AuditChain { position, limit }).await?;
+        let chained = |Chained { seq, row, hash }| ChainedRow {
+            seq,
+            row: CanonicalRow::from_bytes(row.into_bytes()),
+            hash: hash.parse().ok(),
+        };
+        Ok(rows.into_iter().map(chained).collect())
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(Some(project), &Query::AuditSeal).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.read(None, &Query::Projects).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

@@ -6,11 +6,13 @@
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
+mod audit;
 mod memories;
 mod migrate;
 mod read;
 mod records;
 mod rows;
+mod rulebook;
 mod transaction;
 mod worker;
 
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
@@ -32,6 +35,7 @@ use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -198,6 +202,32 @@ impl Store for SqliteStore {
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |c, p, _| rulebook::rules(c, p)).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        let project = project.clone();
+        self.reading.run(move |c| rulebook::version(c, &project).map_err(failure)).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        let name = name.to_owned();
+        self.read(project, move |c, p, _| rulebook::history(c, p, kind, &name, limit)).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, move |c, p, _| audit::chain(c, p, position, limit)).await
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |c, p, _| audit::seal(c, p)).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.reading.run(|c| read::projects(c).map_err(failure)).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

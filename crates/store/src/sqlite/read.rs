@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::Digest256;
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
@@ -52,6 +53,8 @@ pub fn is_due(connection: &Connection, project: &Project, now: Timestamp) -> rus
 pub struct Overview {
     /// The last position in its trail, 0 when there is none yet.
     pub position: i64,
+    /// The hash of the row there.
+    pub head: Digest256,
     pub is_due: bool,
     pub has_pauses: bool,
     pub has_waiters: bool,
@@ -62,7 +65,8 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "select
-                 coalesce((select max(seq) from audit where project = :project), 0),
+                 (select seq from audit where project = :project order by seq desc limit 1),
+                 (select hash from audit where project = :project order by seq desc limit 1),
                  {IS_DUE},
                  exists (select 1 from locks where project = :project and {IS_PAUSE}),
                  exists (select 1 from waiters where project = :project),
@@ -72,11 +76,12 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
     let params = named_params! { ":project": project.as_str(), ":now": micros(now), ":pause": PAUSE };
     connection.prepare_cached(&SQL)?.query_row(params, |row| {
         Ok(Overview {
-            position: row.get(0)?,
-            is_due: row.get(1)?,
-            has_pauses: row.get(2)?,
-            has_waiters: row.get(3)?,
-            has_globs: row.get(4)?,
+            position: row.get::<_, Option<i64>>(0)?.unwrap_or_default(),
+            head: row.get::<_, Option<[u8; 32]>>(1)?.map_or(Digest256::START, Digest256::from),
+            is_due: row.get(2)?,
+            has_pauses: row.get(3)?,
+            has_waiters: row.get(4)?,
+            has_globs: row.get(5)?,
         })
     })
 }

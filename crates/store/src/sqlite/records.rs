@@ -160,7 +160,8 @@ pub fn port_block(row: &Row<'_>) -> rusqlite::Result<PortBlock> {
     })
 }
 
-pub const API_KEY: &str = "id, project, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at";
+pub const API_KEY: &str = "id, project, name, hash, agent_id, agent_type, scopes, per_minute, created_at, expires_at, \
+                           revoked_at, last_used_at";
 
 pub fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
     Ok(ApiKey {
@@ -170,9 +171,12 @@ pub fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         hash: row.get(3)?,
         agent_id: optional_word(row, 4)?,
         agent_type: row.get(5)?,
-        created_at: instant(row, 6)?,
-        expires_at: optional_instant(row, 7)?,
-        revoked_at: optional_instant(row, 8)?,
+        scopes: json_column(row, 6)?,
+        per_minute: row.get(7)?,
+        created_at: instant(row, 8)?,
+        expires_at: optional_instant(row, 9)?,
+        revoked_at: optional_instant(row, 10)?,
+        last_used_at: optional_instant(row, 11)?,
     })
 }
 

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
+use model::chain::{Digest256, Seal};
 use model::command::{
     Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages,
     Refusal, Register, Release, SendMessage, Submit, Wait, WriteHandoff,
@@ -23,8 +24,10 @@ use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
 use model::messages::{Audience, Message, MessageFilter};
+use model::network::NetworkCheck;
 use model::ports::PortBlock;
 use model::ranking::{Question, Ranked};
+use model::rulebook::{PutRule, Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::{RecordSkillUse, Skill};
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
@@ -203,8 +206,23 @@ enum What {
         description: Option<&'static str>,
         steps: Option<Vec<&'static str>>,
     },
+    PutRule {
+        kind: RuleKind,
+        name: &'static str,
+        body: Option<&'static str>,
+        /// The version that was seen: the latest, and so much more or less.
+        seen: Option<i64>,
+    },
     CreateKey(u8),
     RevokeKey(u8),
+    CheckNetwork {
+        domain: &'static str,
+        port: Option<u16>,
+        allowed: bool,
+    },
+    NoteKeyUse(u8),
+    /// With a seal that fits nowhere, or of what is not there.
+    PruneAudit(i64),
     Refuse(&'static str),
 }
 
@@ -399,6 +417,13 @@ fn what() -> impl Strategy<Value = What> {
                 steps,
             },
         );
+    let put_rule = (
+        select(&RuleKind::ALL[..]),
+        one(TEXTS),
+        option::weighted(0.7, one(TEXTS)),
+        option::weighted(0.5, prop_oneof![4 => Just(0), 1 => -1_i64..2]),
+    )
+        .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
     prop_oneof![
         6 => remember,
         2 => note,
@@ -419,8 +444,13 @@ fn what() -> impl Strategy<Value = What> {
         3 => write_handoff,
         5 => allocate_ports,
         2 => one(SESSIONS).prop_map(|session| What::ReleasePorts { session }),
+        3 => put_rule,
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
+        1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
+            .prop_map(|(domain, port, allowed)| What::CheckNetwork { domain, port, allowed }),
+        1 => (0_u8..4).prop_map(What::NoteKeyUse),
+        1 => (0_i64..40).prop_map(What::PruneAudit),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
 }
@@ -450,6 +480,7 @@ struct Known {
     tasks: Vec<Task>,
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
+    rules: Vec<Rule>,
 }
 
 /// All that can be seen of a project.
@@ -479,6 +510,8 @@ struct Seen {
     recalled: Vec<Vec<Ranked>>,
     notes: Vec<Vec<Note>>,
     skills: Vec<Skill>,
+    rules: (Vec<Rule>, i64),
+    histories: Vec<Vec<Rule>>,
     keys: Vec<ApiKey>,
 }
 
@@ -565,13 +598,14 @@ impl Run {
             tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
+            rules: store.rules(project).await.map_err(failed)?,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, rules: _ } = &self.known;
         for (at, block) in port_blocks.iter().enumerate() {
             prop_assert!(block.expires_at > self.now, "over, and still there: {block:?}");
             for other in &port_blocks[at + 1..] {
@@ -686,6 +720,12 @@ impl Run {
                 notes.push(store.notes(project, &owner, None).await.map_err(failed)?);
             }
         }
+        let mut histories = vec![];
+        for kind in RuleKind::ALL {
+            histories.push(store.rule_history(project, kind, TEXTS[0], 3).await.map_err(failed)?);
+        }
+        let rules = store.rules(project).await.map_err(failed)?;
+        let rules = (rules, store.rules_version(project).await.map_err(failed)?);
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
@@ -732,6 +772,8 @@ impl Run {
             recalled,
             notes,
             skills: store.skills(project).await.map_err(failed)?,
+            rules,
+            histories,
             keys,
         })
     }
@@ -855,6 +897,16 @@ impl Run {
                 description: description.map(Into::into),
                 steps: steps.as_ref().map(|steps| steps.iter().map(|s| (*s).into()).collect()),
             }),
+            What::PutRule { kind, name, body, seen } => {
+                let known = self.known.rules.iter().find(|rule| rule.kind == *kind && rule.name == *name);
+                let version = known.map_or(0, |rule| rule.version);
+                Action::PutRule(PutRule {
+                    kind: *kind,
+                    name: (*name).into(),
+                    body: body.map(Into::into),
+                    expected_version: seen.map(|more| version + more),
+                })
+            }
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -870,12 +922,31 @@ impl Run {
                     project: self.worlds[0].project.clone(),
                     agent_id: bound.then(|| caller.agent_id.clone()),
                     agent_type: bound.then(|| caller.agent_type.clone()),
+                    scopes: if bound { vec![TEXTS[2].into(), "read".into()] } else { vec![] },
+                    per_minute: bound.then_some(7),
                     created_at: Timestamp::UNIX_EPOCH,
                     expires_at: (!bound).then(|| self.now + SignedDuration::from_secs(60)),
                     revoked_at: None,
+                    last_used_at: None,
                 })
             }
             What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
+            What::CheckNetwork { domain, port, allowed } => Action::CheckNetwork(NetworkCheck {
+                domain: (*domain).into(),
+                port: *port,
+                addresses: port.iter().map(ToString::to_string).collect(),
+                allowed: *allowed,
+                policy: "default".into(),
+                reason: (*domain).into(),
+            }),
+            What::NoteKeyUse(number) => Action::NoteKeyUse { id: self.id(3, u128::from(*number)) },
+            What::PruneAudit(size) => Action::PruneAudit(Seal {
+                size: *size,
+                hash: Digest256::START,
+                frontier: vec![Digest256::START; 2],
+                trail: Digest256::START,
+                checkpoint: TEXTS[2].into(),
+            }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
         }
     }

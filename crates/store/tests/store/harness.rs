@@ -16,6 +16,7 @@ use model::key::LockKey;
 use model::locks::{Lock, LockMode};
 use model::memories::{EventType, Remember};
 use model::messages::Audience;
+use model::rulebook::{PutRule, RuleKind};
 use model::skills::RecordSkillUse;
 use model::work::{CANCELLED, Task};
 use model::working_memory::UpdateWorkingMemory;
@@ -365,7 +366,8 @@ acts!(
     AllocatePorts,
     Remember,
     UpdateWorkingMemory,
-    RecordSkillUse
+    RecordSkillUse,
+    PutRule
 );
 
 impl Act for Action {
@@ -408,8 +410,12 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Remember(_) => "remember",
         Action::UpdateWorkingMemory(_) => "update_working_memory",
         Action::RecordSkillUse(_) => "record_skill_use",
+        Action::PutRule(_) => "put_rule",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::CheckNetwork(_) => "check_network",
+        Action::NoteKeyUse { .. } => "note_key_use",
+        Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }
 }
@@ -553,6 +559,11 @@ pub fn memory(summary: &str) -> Remember {
 /// The same, found by what it says now.
 pub fn found_by_its_words(memory: Remember) -> Remember {
     Remember { terms: memory.found_by(), ..memory }
+}
+
+/// Whatever there is.
+pub fn rule(kind: RuleKind, name: &str, body: &str) -> PutRule {
+    PutRule { kind, name: name.into(), body: Some(body.into()), expected_version: None }
 }
 
 /// The grants, if it was granted.

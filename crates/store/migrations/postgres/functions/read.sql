@@ -24,6 +24,10 @@ begin
                 from coordinator.projects as p
                 where coordinator.is_due(p.project, instant)
             );
+        when 'rules_version' then
+            return to_json(coordinator.rules_version(p_project));
+        when 'projects' then
+            return (select coalesce(json_agg(p.project order by p.project), '[]') from coordinator.projects as p);
         else
             if coordinator.is_due(p_project, instant) then
                 perform coordinator.apply(p_project, '[]');
@@ -47,10 +51,16 @@ begin
         when 'audit_after' then coordinator.list_audit_after(
             p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
         )
+        when 'audit_chain' then coordinator.list_chain(
+            p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
+        )
+        when 'audit_seal' then coordinator.last_seal(p_project)
         when 'search_memories' then coordinator.search_memories(p_project, p_query, instant)
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
         when 'skills' then coordinator.list_skills(p_project)
+        when 'rules' then coordinator.list_rules(p_project)
+        when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
     end;
 end
 $$;

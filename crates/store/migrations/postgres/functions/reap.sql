@@ -143,13 +143,14 @@ create or replace function coordinator.record(
     p_project text, p_now timestamptz, p_audit_seq bigint, p_operation text, p_what json
 ) returns bigint
 language plpgsql as $$
-begin
-    insert into coordinator.audit (
-        project, seq, id, agent_id, agent_type, operation, parameters, result, duration_ms, success, created_at
-    ) values (
-        p_project, p_audit_seq + 1, coordinator.uuid_v7(p_now), 'coordinator', 'system', p_operation, p_what, 'null', 0,
-        true, p_now
+declare
+    entry coordinator.audit := row(
+        p_project, p_audit_seq + 1, coordinator.uuid_v7(p_now), 'coordinator', 'system', null, p_operation, p_what, 'null',
+        0, true, null, p_now, null
     );
+begin
+    entry.hash := coordinator.link(coordinator.hash_at(p_project, p_audit_seq), entry);
+    insert into coordinator.audit select entry.*;
     return p_audit_seq + 1;
 end
 $$;
