@@ -214,7 +214,9 @@ impl Bench<'_> {
         let seconds = self.arguments.seconds * self.arguments.rounds * 2;
         eprintln!("hooks of {} agents, {seconds} s", hooks::AGENTS);
         let times = hooks::times(self.program, &self.directory.join("hooks"), seconds)?;
-        let case = |part| format!("Hook, {} agents on one SQLite file, whole process, {part} of {}", hooks::AGENTS, times.len());
+        let case = |part| {
+            format!("Hook, {} agents on one SQLite file, whole process, {part} of {}", hooks::AGENTS, times.len())
+        };
         table.alone(&case("p50"), " ms", hooks::quantile(&times, 0.5), HOOK_MEDIAN_MILLISECONDS);
         table.alone(&case("p99"), " ms", hooks::quantile(&times, 0.99), HOOK_SLOW_MILLISECONDS);
         Ok(())

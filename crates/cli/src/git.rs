@@ -52,9 +52,9 @@ pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
     let is_strict = settings.strict;
     let decided = block_on(async {
         let decide = decide(settings, guard, &input);
-        Ok(tokio::time::timeout(PATIENCE, decide).await.unwrap_or_else(|_| {
-            Err(Away::Away(format!("no answer within {} s", PATIENCE.as_secs())))
-        }))
+        Ok(tokio::time::timeout(PATIENCE, decide)
+            .await
+            .unwrap_or_else(|_| Err(Away::Away(format!("no answer within {} s", PATIENCE.as_secs())))))
     })?;
     match decided {
         Ok(None) => Ok(Exit::Done),
@@ -63,7 +63,8 @@ pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
             Ok(Exit::Refused)
         }
         Err(trouble) => {
-            let consequence = if is_strict { "this project is strict, so git stops here" } else { "git goes on unguarded" };
+            let consequence =
+                if is_strict { "this project is strict, so git stops here" } else { "git goes on unguarded" };
             output::tell(&format!("coordinator: locks cannot be looked at ({}); {consequence}", trouble.message()));
             Ok(if is_strict { Exit::Unreachable } else { Exit::Done })
         }
@@ -114,7 +115,8 @@ pub struct Where {
 pub fn hooks(globals: &Globals, hooks: &GitHooks) -> anyhow::Result<Exit> {
     let (GitHooks::Install(at) | GitHooks::Uninstall(at) | GitHooks::Check(at)) = hooks;
     let here = std::env::current_dir()?;
-    let directory = install::directory(&here).map_err(|why| Trouble::usage(format!("this is no git repository: {why}")))?;
+    let directory =
+        install::directory(&here).map_err(|why| Trouble::usage(format!("this is no git repository: {why}")))?;
     let names = if at.server { install::SERVER } else { install::LOCAL };
     let program = Program::new(globals.to_find_the_same()).shell(&[]);
     let edits = match hooks {

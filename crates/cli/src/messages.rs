@@ -93,7 +93,8 @@ fn show(messages: &[Value], nothing: &str) -> anyhow::Result<()> {
     }
     for message in messages {
         let about = some(message, "thread").map(|thread| format!(" about {thread}")).unwrap_or_default();
-        let head = format!("{}, {} to {}{about}:", when(message, "sent_at"), text(message, "from"), text(message, "to"));
+        let head =
+            format!("{}, {} to {}{about}:", when(message, "sent_at"), text(message, "from"), text(message, "to"));
         output::print(format!("{}\n  {}", output::printable(&head), output::printable(text(message, "text"))))?;
     }
     Ok(())

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::Coordinator;
 use crate::failure::Failure;
+use crate::local_sessions::{LocalSession, LocalSessions};
 use crate::operation::Operation;
 use crate::operation::{Door, Entry};
-use crate::local_sessions::{LocalSession, LocalSessions};
 use crate::registry;
 use crate::repository::Repository;
 use crate::sessions::{Heartbeat, RegisterSession};

@@ -313,7 +313,8 @@ mod tests {
         assert_eq!(sessions.around_this_process(None), None);
         let above = ancestors();
         let (nearest, _) = above.first().expect("a test runs under something");
-        let (other, mine) = (session("one", "a", Some(Process { pid: 1, began: 0 })), session("two", "a", Some(*nearest)));
+        let (other, mine) =
+            (session("one", "a", Some(Process { pid: 1, began: 0 })), session("two", "a", Some(*nearest)));
         sessions.begin(other, Naming::Given).unwrap();
         sessions.begin(mine.clone(), Naming::Given).unwrap();
         assert_eq!(sessions.around_this_process(Some("claude-code")), Some(mine));

@@ -39,8 +39,8 @@ const MOST: usize = 256;
 
 /// Programs that show files as they are, or so much of them that whoever looks knows what is in them.
 const SHOWS: &[&str] = &[
-    "cat", "bat", "batcat", "head", "tail", "sed", "gsed", "nl", "less", "more", "tac", "awk", "gawk", "grep", "rg", "egrep",
-    "diff", "xxd", "od", "hexdump", "view",
+    "cat", "bat", "batcat", "head", "tail", "sed", "gsed", "nl", "less", "more", "tac", "awk", "gawk", "grep", "rg",
+    "egrep", "diff", "xxd", "od", "hexdump", "view",
 ];
 
 impl Walker<'_> {
@@ -120,7 +120,8 @@ impl Walker<'_> {
             Some(directory) if !file.text.starts_with('/') => format!("{directory}/{}", file.text),
             _ => file.text.clone(),
         };
-        let all = |walker: &mut Self, way: Way, files: &[Arg]| files.iter().for_each(|file| walker.touch(way, &named(file)));
+        let all =
+            |walker: &mut Self, way: Way, files: &[Arg]| files.iter().for_each(|file| walker.touch(way, &named(file)));
         match sub.text.as_str() {
             "checkout" => match options.separator.map(|before| before.saturating_sub(1)) {
                 Some(before) => all(self, Way::Tree, rest.get(before..).unwrap_or_default()),

@@ -90,7 +90,8 @@ fn others(known: &Known<'_>) -> Vec<String> {
     let mut seen: Vec<&str> = vec![known.me];
     for agent in known.agents {
         let name = text(agent, "agent_id");
-        if seen.contains(&name) || text(agent, "status") == "disconnected" || text(agent, "session_id") == known.session {
+        if seen.contains(&name) || text(agent, "status") == "disconnected" || text(agent, "session_id") == known.session
+        {
             continue;
         }
         seen.push(name);
@@ -182,8 +183,13 @@ mod tests {
         ]);
         let told = brief(handoff, locks, agents, &["hooks of codex are quiet".into()]);
         for part in [
-            "You are ann", "Beware: hooks of codex are quiet", "You hold src/a.rs", "Your task t1: fix the pool",
-            "Last handoff (bob, 60 min ago): half done", "Next: tests", "bob works on: the parser; holds src/b.rs",
+            "You are ann",
+            "Beware: hooks of codex are quiet",
+            "You hold src/a.rs",
+            "Your task t1: fix the pool",
+            "Last handoff (bob, 60 min ago): half done",
+            "Next: tests",
+            "bob works on: the parser; holds src/b.rs",
             "zoe holds db:users",
         ] {
             assert!(told.contains(part), "{part} is not in\n{told}");

@@ -33,12 +33,7 @@ fn message(message: &Value) -> String {
     format!("Message from {}{about}: {}", text(message, "from"), text(message, "text"))
 }
 
-async fn freed(
-    desk: &Desk,
-    notes: &Notes,
-    told: &mut Vec<String>,
-    lines: &mut Vec<Line>,
-) -> Result<(), Trouble> {
+async fn freed(desk: &Desk, notes: &Notes, told: &mut Vec<String>, lines: &mut Vec<Line>) -> Result<(), Trouble> {
     for (key, by) in notes.wanted.iter().take(20) {
         let held = desk.ask("check_locks", json!({ "file_paths": [key] })).await?;
         let me = desk.caller().agent_id.as_str();
@@ -50,18 +45,16 @@ async fn freed(
     Ok(())
 }
 
-async fn tasks(
-    desk: &Desk,
-    notes: &Notes,
-    told: &mut Vec<String>,
-    lines: &mut Vec<Line>,
-) -> Result<(), Trouble> {
+async fn tasks(desk: &Desk, notes: &Notes, told: &mut Vec<String>, lines: &mut Vec<Line>) -> Result<(), Trouble> {
     let pending = desk.ask("list_tasks", json!({"status": "pending", "limit": 50})).await?;
     let mine = |task: &&Value| text(task, "assignee") == desk.caller().agent_id.as_str();
     for task in items(&pending["tasks"]).iter().filter(mine) {
         let what = format!("task {}", text(task, "task_id"));
         if !notes.is_told(&what) {
-            told.push(format!("A task waits for you (get_work claims it): {}", excerpt(text(task, "description"), EXCERPT)));
+            told.push(format!(
+                "A task waits for you (get_work claims it): {}",
+                excerpt(text(task, "description"), EXCERPT)
+            ));
             lines.push(Line::Told { what });
         }
     }

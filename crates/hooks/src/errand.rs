@@ -77,7 +77,9 @@ impl Errand {
             Moment::Prompt(prompt) => self.prompt(desk, notes, prompt).await,
             Moment::Before(_) => self.before(desk, notes).await,
             Moment::After(tool) => self.after(desk, notes, tool).await,
-            Moment::Compaction => Ok((Answer::silent(), self.hand_over(desk, notes, "the context was compressed", None).await?)),
+            Moment::Compaction => {
+                Ok((Answer::silent(), self.hand_over(desk, notes, "the context was compressed", None).await?))
+            }
             Moment::Stop(said) => {
                 let mut lines = self.hand_over(desk, notes, "the turn ended", said.as_deref()).await?;
                 let leased: Vec<String> = notes.leased.iter().cloned().collect();
@@ -101,12 +103,7 @@ impl Errand {
         Ok((Answer::tell(brief), vec![Line::Did { what: "beat".into(), at: self.now }]))
     }
 
-    async fn prompt(
-        &self,
-        desk: &Desk,
-        notes: &Notes,
-        prompt: &str,
-    ) -> Result<(Answer, Vec<Line>), Trouble> {
+    async fn prompt(&self, desk: &Desk, notes: &Notes, prompt: &str) -> Result<(Answer, Vec<Line>), Trouble> {
         let (told, mut lines) = deliver::news(desk, notes, self.now).await?;
         // Others see what it is at. Only once: what the agent itself says of itself later is better.
         if !notes.is_told("task") && !prompt.trim().is_empty() {
@@ -140,12 +137,7 @@ impl Errand {
         }
     }
 
-    async fn after(
-        &self,
-        desk: &Desk,
-        notes: &Notes,
-        tool: &Tool,
-    ) -> Result<(Answer, Vec<Line>), Trouble> {
+    async fn after(&self, desk: &Desk, notes: &Notes, tool: &Tool) -> Result<(Answer, Vec<Line>), Trouble> {
         let (told, mut lines) = deliver::news(desk, notes, self.now).await?;
         let mut told: Vec<String> = told.into_iter().collect();
         if notes.is_time("beat", BEAT, self.now) {

@@ -250,7 +250,11 @@ impl<'a> Hook<'a> {
                 let mut lines: Vec<Line> = changed.map(line).collect();
                 let shown = touched.iter().filter(|touch| touch.way == Way::Read && !touch.is_pattern);
                 let shown = shown.filter_map(|touch| self.site.place(&directory, &touch.path));
-                lines.extend(shown.filter_map(|place| Some(Line::Knows { f: Some(fingerprint::take(&place.path)?), p: place.path })));
+                lines.extend(
+                    shown.filter_map(|place| {
+                        Some(Line::Knows { f: Some(fingerprint::take(&place.path)?), p: place.path })
+                    }),
+                );
                 log.add(lines);
             }
             _ => {}

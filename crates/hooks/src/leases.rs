@@ -102,7 +102,8 @@ pub async fn release(desk: &Desk, keys: &[String]) -> Result<(), Trouble> {
     for keys in keys.chunks(AT_ONCE) {
         let held = desk.ask("check_locks", json!({ "file_paths": keys })).await?;
         let ours = of(&held, desk).filter(|lock| text(lock, "reason").starts_with(REASON));
-        let ours: Vec<&str> = ours.map(|lock| text(lock, "file_path")).filter(|key| keys.iter().any(|k| k == key)).collect();
+        let ours: Vec<&str> =
+            ours.map(|lock| text(lock, "file_path")).filter(|key| keys.iter().any(|k| k == key)).collect();
         if !ours.is_empty() {
             desk.ask("release_lock", json!({ "file_paths": ours })).await?;
         }
@@ -164,7 +165,8 @@ fn denial(answer: &Value, keys: &[&LockKey]) -> String {
         return format!("The coordinator refused this: {}", text(answer, "message"));
     };
     let (path, who) = (text(first, "file_path"), text(first, "locked_by"));
-    let asked = keys.iter().find(|key| overlaps(key, path)).or(keys.first()).map(ToString::to_string).unwrap_or_default();
+    let asked =
+        keys.iter().find(|key| overlaps(key, path)).or(keys.first()).map(ToString::to_string).unwrap_or_default();
     let covers = if path == asked { String::new() } else { format!(", which overlaps {asked}") };
     let what = if first["waiting"] == true { "came earlier and waits for" } else { "holds" };
     let others = items(&answer["conflicts_with"]).len() - 1;

@@ -236,9 +236,8 @@ impl SessionLog {
             text.push(b'\n');
             self.notes.take_in(line);
         }
-        let open = || -> std::io::Result<File> {
-            OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)
-        };
+        let open =
+            || -> std::io::Result<File> { OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path) };
         // A session that could not be begun, as when the settings are wrong, is told things once, too.
         let again = |_| self.path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| open());
         let _ = open().or_else(again).and_then(|mut file| file.write_all(&text));
@@ -291,7 +290,10 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let now = fingerprint::outside(&path).unwrap().changed as u64 / 1_000_000;
         let mut log = SessionLog::open(temp.path());
-        log.add(vec![Line::Knows { p: path.clone(), f: fingerprint::take(&path) }, Line::Edits { p: path.clone(), at: now }]);
+        log.add(vec![
+            Line::Knows { p: path.clone(), f: fingerprint::take(&path) },
+            Line::Edits { p: path.clone(), at: now },
+        ]);
         std::fs::write(&path, "my own").unwrap();
         assert!(!log.notes.is_stale(&path));
         log.add(vec![Line::Edits { p: path.clone(), at: now - 2 * EDIT_TAKES }]);

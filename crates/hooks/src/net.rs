@@ -53,8 +53,10 @@ pub async fn cast(
     remember(&seen, &now);
     // The first look finds what was there before.
     let Some(before) = before else { return Ok(caught) };
-    let changed: Vec<&String> = now.iter().filter(|(path, look)| before.get(*path) != Some(look)).map(|(path, _)| path).collect();
-    let changed: Vec<&String> = changed.into_iter().take(MOST).filter(|path| model::key::LockKey::parse(path).is_ok()).collect();
+    let changed: Vec<&String> =
+        now.iter().filter(|(path, look)| before.get(*path) != Some(look)).map(|(path, _)| path).collect();
+    let changed: Vec<&String> =
+        changed.into_iter().take(MOST).filter(|path| model::key::LockKey::parse(path).is_ok()).collect();
     if changed.is_empty() {
         return Ok(caught);
     }
@@ -76,7 +78,8 @@ pub async fn cast(
             "{key} is locked by {who} and was changed in your work tree. If that was you, undo it (git restore) or settle \
              it with {who}: send_message."
         ));
-        let report = format!("{key}, which you have locked, was changed in the work tree of {me} ({}).", worktree.display());
+        let report =
+            format!("{key}, which you have locked, was changed in the work tree of {me} ({}).", worktree.display());
         // It is told to the agent that can undo it in any case.
         let sent = desk.ask("send_message", json!({"to": who, "text": report, "thread": key})).await;
         if let Err(trouble @ Trouble::Away(_)) = sent {

@@ -73,12 +73,8 @@ pub trait Store: Send + Sync + 'static {
     async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>, StoreError>;
 
     /// What is in the agent's inbox, oldest first, at most `limit`.
-    async fn unread_messages(
-        &self,
-        project: &Project,
-        agent: &AgentId,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError>;
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32)
+    -> Result<Vec<Message>, StoreError>;
 
     /// The blocks of ports of all projects whose lease has not ended, lowest first; with the instant of reading.
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError>;

@@ -27,7 +27,10 @@ impl Agent<'_> {
         said["session_id"] = format!("bench-{}", self.number).into();
         said["cwd"] = self.tree.display().to_string().into();
         let mut hook = Command::new(self.program);
-        hook.args(["hook", "claude", event]).current_dir(&self.tree).env_clear().envs(std::env::var_os("PATH").map(|p| ("PATH", p)));
+        hook.args(["hook", "claude", event])
+            .current_dir(&self.tree)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|p| ("PATH", p)));
         let begun = Instant::now();
         let mut child = hook.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         child.stdin.take().map(|mut stdin| stdin.write_all(said.to_string().as_bytes())).transpose()?;

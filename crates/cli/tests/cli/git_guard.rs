@@ -54,7 +54,10 @@ fn other_hooks_run_too_with_their_input_and_their_exit_codes() {
     let project = repository();
     let hooks = project.path.join(".git/hooks");
     script(&hooks.join("pre-commit"), "#!/bin/sh\necho ran >> ran.txt\ntest ! -e fail\n");
-    script(&hooks.join("pre-push"), "#!/usr/bin/env python3\nimport sys\nopen('pushed.txt', 'w').write(sys.stdin.read() + sys.argv[1])\n");
+    script(
+        &hooks.join("pre-push"),
+        "#!/usr/bin/env python3\nimport sys\nopen('pushed.txt', 'w').write(sys.stdin.read() + sys.argv[1])\n",
+    );
     let before = std::fs::read(hooks.join("pre-push")).unwrap();
     project.run(&["git-hooks", "install"]).ended_with(0);
     project.run(&["git-hooks", "install"]).ended_with(0);
@@ -87,7 +90,10 @@ fn a_push_of_what_another_holds_is_refused_here_and_there() {
     git(&project, "ann", &project.path, &["push", "--quiet", "origin", "HEAD:main"]).ended_with(0);
     project.run(&["git-hooks", "install"]).ended_with(0);
     let database = project.database();
-    let mut install = project.command_in(&remote, &["--db", database.to_str().unwrap(), "--project", "default", "git-hooks", "install", "--server"]);
+    let mut install = project.command_in(
+        &remote,
+        &["--db", database.to_str().unwrap(), "--project", "default", "git-hooks", "install", "--server"],
+    );
     Ran::from(install.output().unwrap()).ended_with(0);
 
     std::fs::write(project.path.join("src/a.rs"), "mine\n").unwrap();
@@ -110,7 +116,11 @@ fn a_push_of_what_another_holds_is_refused_here_and_there() {
 fn git_goes_on_without_a_coordinator_unless_the_project_is_strict() {
     let project = repository();
     project.run(&["git-hooks", "install"]).ended_with(0);
-    std::fs::write(project.path.join("coordinator.toml"), "db_backend = \"postgres\"\npostgres_dsn = \"postgres://x@127.0.0.1:1/x\"\n").unwrap();
+    std::fs::write(
+        project.path.join("coordinator.toml"),
+        "db_backend = \"postgres\"\npostgres_dsn = \"postgres://x@127.0.0.1:1/x\"\n",
+    )
+    .unwrap();
     std::fs::write(project.path.join("src/b.rs"), "changed\n").unwrap();
     let ran = git(&project, "ann", &project.path, &["commit", "-m", "x", "src/b.rs"]).ended_with(0);
     assert!(ran.stderr.contains("git goes on unguarded"), "{ran:?}");

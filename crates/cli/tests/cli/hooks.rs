@@ -44,8 +44,7 @@ impl<'a> Session<'a> {
 
     fn run(&self, event: &str, input: &str) -> Ran {
         let mut command = self.command(&["hook", self.client, event]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap().into()
     }
@@ -66,7 +65,8 @@ impl<'a> Session<'a> {
     }
 
     fn tool(&self, event: &str, path: &str) -> Value {
-        let (before, after) = if self.client == "gemini" { ("BeforeTool", "AfterTool") } else { ("PreToolUse", "PostToolUse") };
+        let (before, after) =
+            if self.client == "gemini" { ("BeforeTool", "AfterTool") } else { ("PreToolUse", "PostToolUse") };
         let event = if event == "before" { before } else { after };
         let path = self.tree.join(path);
         let patch = format!("*** Begin Patch\n*** Update File: {}\n@@\n*** End Patch", path.display());
@@ -143,7 +143,9 @@ fn an_edit_of_what_another_holds_is_denied_with_who_and_why() {
         ann.hook("UserPromptSubmit", json!({"prompt": "add a parser"}));
         ann.edit("src/a.rs", "fn parse() {}\n");
         let why = bob.denied("src/a.rs").unwrap();
-        for part in ["claude-code@repository-", "holds src/a.rs", "add a parser", "until 20", "wait_seconds", "send_message"] {
+        for part in
+            ["claude-code@repository-", "holds src/a.rs", "add a parser", "until 20", "wait_seconds", "send_message"]
+        {
             assert!(why.contains(part), "{part} is not in {why}");
         }
         bob.edit("src/b.rs", "fn other() {}\n");
@@ -180,7 +182,9 @@ fn commands_are_judged_and_what_they_write_is_locked() {
     let project = repository();
     for client in ["claude", "codex", "gemini"] {
         let ann = Session::new(&project, client, "a-1");
-        for harmless in ["git status", "cargo test 2>&1 | tail -5", "git commit -m 'never rm -rf / again'", "ls > /dev/null"] {
+        for harmless in
+            ["git status", "cargo test 2>&1 | tail -5", "git commit -m 'never rm -rf / again'", "ls > /dev/null"]
+        {
             assert_eq!(ann.shell(harmless), None, "{client}: {harmless}");
         }
         for harmful in ["git push --force", "cat .env", "rm -rf ~"] {
@@ -192,7 +196,9 @@ fn commands_are_judged_and_what_they_write_is_locked() {
     let (ann, bob) = (Session::new(&project, "claude", "a-2"), Session::new(&project, "codex", "b-2"));
     assert!(ann.shell("git push --force origin main").is_some());
     ann.edit("src/a.rs", "x");
-    for writing in ["echo x > src/a.rs", "sed -i s/x/y/ src/a.rs", "rm -r src", "git checkout -- src/a.rs", "mv src/b.rs src/a.rs"] {
+    for writing in
+        ["echo x > src/a.rs", "sed -i s/x/y/ src/a.rs", "rm -r src", "git checkout -- src/a.rs", "mv src/b.rs src/a.rs"]
+    {
         let why = bob.shell(writing).unwrap_or_default();
         assert!(why.contains("claude-code@repository-"), "{writing}: {why}");
     }
@@ -277,7 +283,8 @@ fn other_work_trees_are_other_agents_and_what_git_ignores_is_their_own() {
     project.git(&["commit", "--quiet", "--message", "ignore"]);
     let there = project.beside("there");
     project.git(&["worktree", "add", "--quiet", there.to_str().unwrap()]);
-    let (here, there) = (Session::new(&project, "claude", "one"), Session::new(&project, "claude", "two").within(&there));
+    let (here, there) =
+        (Session::new(&project, "claude", "one"), Session::new(&project, "claude", "two").within(&there));
     here.edit("src/a.rs", "x");
     let why = there.denied("src/a.rs").unwrap();
     assert!(why.contains("claude-code@repository-"), "{why}");
@@ -322,7 +329,8 @@ fn an_agent_goes_on_without_its_coordinator_and_is_told_once_unless_the_project_
         vec![("DB_BACKEND", "postgres".into()), ("POSTGRES_DSN", format!("postgres://nobody@{dead}/none"))],
     ];
     for (env, id) in away.into_iter().zip(["one", "two", "three"]) {
-        let session = || env.iter().fold(Session::new(&project, "claude", id), |s, (name, value)| s.with(name, value.clone()));
+        let session =
+            || env.iter().fold(Session::new(&project, "claude", id), |s, (name, value)| s.with(name, value.clone()));
         let ann = session();
         let begun = Instant::now();
         assert_eq!(ann.denied("src/a.rs"), None, "{env:?}");
@@ -347,7 +355,8 @@ fn an_agent_goes_on_without_its_coordinator_and_is_told_once_unless_the_project_
 fn hooks_use_a_team_s_server() {
     let (team, project) = (Project::new(), repository());
     let key = team.run(&["keys", "create", "--name", "all"]).ended_with(0).stdout.trim().to_owned();
-    let bound = team.run(&["keys", "create", "--name", "bob", "--agent-id", "bob"]).ended_with(0).stdout.trim().to_owned();
+    let bound =
+        team.run(&["keys", "create", "--name", "bob", "--agent-id", "bob"]).ended_with(0).stdout.trim().to_owned();
     let server = Server::start(&team);
     let url = format!("http://{}", server.address);
     let session = |client, id, key: &str| {
@@ -378,7 +387,9 @@ fn bad_input_is_said_and_never_taken_for_a_denial() {
     }
     project.run(&["hook", "emacs", "PreToolUse"]).ended_with(1);
     for odd in [
-        json!({}), json!({"tool_name": 7, "tool_input": null}), json!({"tool_name": "Edit", "tool_input": {"file_path": "\0"}}),
+        json!({}),
+        json!({"tool_name": 7, "tool_input": null}),
+        json!({"tool_name": "Edit", "tool_input": {"file_path": "\0"}}),
         json!({"tool_name": "Bash", "tool_input": {"command": "$(".repeat(1000)}}),
         json!({"tool_name": "Edit", "tool_input": {"file_path": "../../../etc/passwd"}}),
     ] {

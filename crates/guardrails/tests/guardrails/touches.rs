@@ -25,7 +25,10 @@ fn writes_that_can_be_seen_are_told() {
         ("echo x > src/a.rs", "write src/a.rs"),
         ("echo x >> ./src//a.rs", "write src/a.rs"),
         ("date | tee -a log.txt notes/b.md", "write log.txt, write notes/b.md"),
-        ("sed -i 's/a/b/' src/a.rs src/b.rs", "write src/a.rs, read s/a/b, read src/a.rs, write src/b.rs, read src/b.rs"),
+        (
+            "sed -i 's/a/b/' src/a.rs src/b.rs",
+            "write src/a.rs, read s/a/b, read src/a.rs, write src/b.rs, read src/b.rs",
+        ),
         ("sed -i -e 's/a/b/' src/a.rs", "write src/a.rs, read src/a.rs"),
         ("perl -pi -e 's/a/b/' src/a.rs", "write src/a.rs"),
         ("cd src && rm a.rs", "tree src/a.rs"),

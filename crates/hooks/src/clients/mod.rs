@@ -69,7 +69,9 @@ impl Client {
         let text = |field: &str| said[field].as_str().filter(|text| !text.is_empty());
         let cwd = match text("cwd") {
             Some(cwd) => PathBuf::from(cwd),
-            None => std::env::current_dir().map_err(|error| format!("the current directory cannot be used: {error}"))?,
+            None => {
+                std::env::current_dir().map_err(|error| format!("the current directory cannot be used: {error}"))?
+            }
         };
         // A client that names no session has but one in its work tree.
         let session_id = text("session_id").unwrap_or("only").to_owned();

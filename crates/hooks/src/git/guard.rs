@@ -39,7 +39,12 @@ pub fn caller(settings: &Settings, env: &dyn Fn(&str) -> Option<String>) -> Opti
             });
         }
     }
-    let marks = [("CLAUDECODE", "claude-code"), ("CODEX_SANDBOX", "codex"), ("CODEX_THREAD_ID", "codex"), ("GEMINI_CLI", "gemini-cli")];
+    let marks = [
+        ("CLAUDECODE", "claude-code"),
+        ("CODEX_SANDBOX", "codex"),
+        ("CODEX_THREAD_ID", "codex"),
+        ("GEMINI_CLI", "gemini-cli"),
+    ];
     if let Some((_, client)) = marks.iter().find(|(mark, _)| env(mark).is_some()) {
         return caller_of(settings, client).ok();
     }
@@ -76,15 +81,17 @@ pub async fn pre_push(desk: &Desk, worktree: &Path, remote: &str, input: &str) -
             continue;
         }
         let known = format!("--remotes={remote}");
-        let mut range = vec!["log", "--no-merges", "--no-renames", "--format=", "--name-only", "-z", local, "--not", &known];
+        let mut range =
+            vec!["log", "--no-merges", "--no-renames", "--format=", "--name-only", "-z", local, "--not", &known];
         if !is_nothing(there) && output(worktree, &["cat-file", "-e", there], b"").is_ok() {
             range.push(there);
         }
         paths.extend(parts(&output(worktree, &range, b"").map_err(Trouble::Away)?));
     }
     let held = locks_on(desk, &paths.into_iter().collect::<Vec<_>>()).await?;
-    Ok(refusal(&of_others(&held, desk), "push")
-        .map(|refusal| format!("{refusal}\nWait until it is free. A person who knows better can push with --no-verify.")))
+    Ok(refusal(&of_others(&held, desk), "push").map(|refusal| {
+        format!("{refusal}\nWait until it is free. A person who knows better can push with --no-verify.")
+    }))
 }
 
 /// Shows the tokens of the caller's locks on what is staged in the commit's message.
@@ -122,7 +129,8 @@ pub async fn pre_receive(desk: &Desk, repository: &Path, input: &str) -> Result<
         if is_nothing(new) {
             continue;
         }
-        let names = git(&["log", "--no-merges", "--no-renames", "--format=", "--name-only", "-z", new, "--not", "--all"])?;
+        let names =
+            git(&["log", "--no-merges", "--no-renames", "--format=", "--name-only", "-z", new, "--not", "--all"])?;
         paths.extend(parts(&names));
         let format = format!("--format=%(trailers:key={TRAILER},valueonly)");
         let trailers = git(&["log", &format, new, "--not", "--all"])?;
@@ -179,7 +187,8 @@ fn refusal(locks: &[&Value], what: &str) -> Option<String> {
     }
     let mut lines = vec![format!("coordinator: this {what} is refused, as it changes what others have locked:")];
     for lock in locks.iter().take(NAMED) {
-        let until = text(lock, "expires_at").parse::<Timestamp>().map(|end| format!(" until {end:.0}")).unwrap_or_default();
+        let until =
+            text(lock, "expires_at").parse::<Timestamp>().map(|end| format!(" until {end:.0}")).unwrap_or_default();
         let why = Some(text(lock, "reason")).filter(|why| !why.is_empty()).map(|why| format!(" ({why})"));
         let (path, who) = (text(lock, "file_path"), text(lock, "locked_by"));
         lines.push(format!("  {path}  locked by {who}{until}{}", why.unwrap_or_default()));

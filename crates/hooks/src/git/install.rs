@@ -40,7 +40,8 @@ pub const SERVER: &[&str] = &["pre-receive"];
 /// Those that git says something to on standard input.
 const WITH_INPUT: &[&str] = &["pre-push", "pre-receive"];
 
-const BEGIN: &str = "# >>> coordinator >>> keeps what other agents have locked; `coordinator git-hooks uninstall` removes it";
+const BEGIN: &str =
+    "# >>> coordinator >>> keeps what other agents have locked; `coordinator git-hooks uninstall` removes it";
 const END: &str = "# <<< coordinator <<<";
 /// What the name of a hook that was set aside ends with.
 const ASIDE: &str = ".before-coordinator";
@@ -224,7 +225,10 @@ mod tests {
             match edit.after {
                 Some(text) => {
                     let was = files.get(&edit.path).is_some_and(|found| found.is_executable);
-                    files.insert(edit.path, Found { text, is_executable: edit.mode.map_or(was, |mode| mode & 0o111 != 0) });
+                    files.insert(
+                        edit.path,
+                        Found { text, is_executable: edit.mode.map_or(was, |mode| mode & 0o111 != 0) },
+                    );
                 }
                 None => drop(files.remove(&edit.path)),
             }
@@ -259,7 +263,9 @@ mod tests {
             assert_eq!(again, [], "once is enough");
             let back = uninstall(&|path| now.get(path).cloned(), directory, LOCAL);
             apply(&mut now, back);
-            let texts = |files: &Files| files.iter().map(|(path, found)| (path.clone(), found.text.clone())).collect::<Vec<_>>();
+            let texts = |files: &Files| {
+                files.iter().map(|(path, found)| (path.clone(), found.text.clone())).collect::<Vec<_>>()
+            };
             let ends_newline = |files: &Files| files.values().all(|found| found.text.ends_with(b"\n"));
             if ends_newline(&files) {
                 assert_eq!(texts(&now), texts(&files));

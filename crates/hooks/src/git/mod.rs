@@ -34,5 +34,8 @@ fn output(directory: &Path, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>,
 /// The parts of what git prints with `-z`.
 fn parts(text: &[u8]) -> Vec<String> {
     let parts = text.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-    parts.map(|part| String::from_utf8_lossy(part).trim_start_matches('\n').to_owned()).filter(|p| !p.is_empty()).collect()
+    parts
+        .map(|part| String::from_utf8_lossy(part).trim_start_matches('\n').to_owned())
+        .filter(|p| !p.is_empty())
+        .collect()
 }

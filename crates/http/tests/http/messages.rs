@@ -13,14 +13,18 @@ async fn texts(server: &Server, agent: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_message_is_read_once_by_whom_it_is_for() {
     let server = Server::start().await;
-    let sent = json!({"agent_id": "ann", "agent_type": "t", "to": "bob", "text": "mine until noon", "thread": "./src//a.rs"});
+    let sent =
+        json!({"agent_id": "ann", "agent_type": "t", "to": "bob", "text": "mine until noon", "thread": "./src//a.rs"});
     let answer = server.post("/messages/send", sent).await;
     assert_eq!(fields(answer.ok()), ["message_id", "recipients", "success"]);
     assert_eq!(answer.ok()["recipients"], json!(["bob"]));
     assert_eq!(texts(&server, "ann").await, [""; 0]);
     let read = server.post("/messages/read", json!({"agent_id": "bob"})).await;
     let message = &read.ok()["messages"][0];
-    has(message, json!({"from": "ann", "agent_type": "t", "to": "bob", "text": "mine until noon", "thread": "src/a.rs"}));
+    has(
+        message,
+        json!({"from": "ann", "agent_type": "t", "to": "bob", "text": "mine until noon", "thread": "src/a.rs"}),
+    );
     instant(&message["sent_at"]);
     assert_eq!(texts(&server, "bob").await, [""; 0], "once is enough");
     let listed = server.get("/messages?thread=src/a.rs&from=ann").await;

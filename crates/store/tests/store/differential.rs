@@ -15,8 +15,8 @@ use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::chain::{Digest256, Seal};
 use model::command::{
-    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages,
-    Refusal, Register, Release, SendMessage, Submit, Wait, WriteHandoff,
+    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages, Refusal,
+    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
@@ -389,8 +389,11 @@ fn what() -> impl Strategy<Value = What> {
         one(CAPABILITIES).prop_map(|capability| Audience::Capability(capability.into())),
         Just(Audience::All),
     ];
-    let message = (audience, option::of(one(KEYS)), one(TEXTS))
-        .prop_map(|(audience, thread, text)| What::Message { audience, thread, text });
+    let message = (audience, option::of(one(KEYS)), one(TEXTS)).prop_map(|(audience, thread, text)| What::Message {
+        audience,
+        thread,
+        text,
+    });
     // A few blocks that overlap in every way.
     let allocate_ports = (one(SESSIONS), vec(0_u16..20, 0..4), ttl())
         .prop_map(|(session, candidates, ttl)| What::AllocatePorts { session, candidates, ttl });
@@ -735,11 +738,7 @@ impl Run {
             inboxes.push(store.unread_messages(project, &agent(name), 5).await.map_err(failed)?);
         }
         let messages = MessageFilter { limit: 1000, ..MessageFilter::default() };
-        let about = MessageFilter {
-            thread: Some(KEYS[0].into()),
-            sender: Some(agent(AGENTS[0])),
-            limit: 3,
-        };
+        let about = MessageFilter { thread: Some(KEYS[0].into()), sender: Some(agent(AGENTS[0])), limit: 3 };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
         let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
         let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };

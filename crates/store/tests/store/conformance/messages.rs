@@ -116,7 +116,9 @@ async fn each_message_is_read_once_and_oldest_first(world: &World) {
 }
 
 async fn messages_are_listed_by_thread_and_sender(world: &World) {
-    for (from, thread, text) in [("ann", Some("a"), "1"), ("bob", Some("a"), "2"), ("ann", None, "3"), ("ann", Some("a"), "4")] {
+    for (from, thread, text) in
+        [("ann", Some("a"), "1"), ("bob", Some("a"), "2"), ("ann", None, "3"), ("ann", Some("a"), "4")]
+    {
         let sent = SendMessage { thread: thread.map(Into::into), ..message(to("zoe"), text) };
         world.run(&agent(from), Action::SendMessage(sent)).await;
     }
