@@ -8,8 +8,8 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, approvals, audit, bridge, call, demo, doctor, guard, handoffs, init, keys, locks, mcp, memory, migrate,
-    network, output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
+    agents, approvals, audit, bridge, call, demo, doctor, git, guard, handoffs, hook, init, keys, locks, mcp, memory,
+    messages, migrate, network, output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -77,6 +77,9 @@ pub enum Command {
     /// Leave a handoff, or read the last one
     #[command(subcommand)]
     Handoff(handoffs::Handoff),
+    /// Tell other agents something, and read what they told you
+    #[command(subcommand)]
+    Message(messages::Message),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -105,6 +108,13 @@ pub enum Command {
     Approvals(approvals::Approvals),
     /// Say whether a command may run: what it would destroy, send or give away
     Guard(guard::Check),
+    /// Answer an event of a coding agent; its hooks call this
+    Hook(hook::Hook),
+    /// Decide what git asks in a hook; git calls this
+    GitGuard(git::GitGuard),
+    /// Make git ask before it commits or pushes what others have locked, or make it stop
+    #[command(subcommand)]
+    GitHooks(git::GitHooks),
     /// Say which hosts may be reached, and change that
     #[command(subcommand)]
     Network(network::Network),
@@ -149,6 +159,7 @@ impl Command {
             Self::Memory(memory) => at_desk(globals, async |desk| memory::run(desk, memory).await),
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
+            Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => audit::run(globals, audit),
@@ -158,6 +169,9 @@ impl Command {
             Self::Policy(policy) => at_desk(globals, async |desk| policy::run(desk, policy).await),
             Self::Approvals(approvals) => at_desk(globals, async |desk| approvals::run(desk, approvals).await),
             Self::Guard(check) => guard::run(globals, check),
+            Self::Hook(hook) => hook::run(globals, &hook),
+            Self::GitGuard(guard) => git::guard(globals, &guard),
+            Self::GitHooks(hooks) => git::hooks(globals, &hooks),
             Self::Network(network) => network::run(globals, network),
             Self::Proxy(proxy) => proxy::run(globals, proxy),
             Self::Run(program) => return run::run(globals, program),

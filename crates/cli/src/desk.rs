@@ -1,6 +1,6 @@
 //! Where a person's command runs: the coordinator is open, and it is known who asks and in which project.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coordinator::Coordinator;
@@ -68,7 +68,11 @@ impl Globals {
 
     /// The settings with more flags, by the names they have in the environment.
     pub fn settings_with(&self, flags: &[(&str, Option<String>)]) -> Result<Settings, Trouble> {
-        let directory = current_directory()?;
+        Ok(self.settings_at(&current_directory()?, flags)?)
+    }
+
+    /// The settings of another directory, flags included.
+    pub fn settings_at(&self, directory: &Path, flags: &[(&str, Option<String>)]) -> Result<Settings, BadSettings> {
         let (backend, file, dsn) = match &self.db {
             None => (None, None, None),
             Some(db) if is_postgres(db) => (Some("postgres"), None, Some(db.clone())),
@@ -87,7 +91,7 @@ impl Globals {
                 None => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
             }
         };
-        Settings::load(env, &directory).map_err(|bad: BadSettings| bad.into())
+        Settings::load(env, directory)
     }
 
     /// The flags of this command line that another process needs to find the same project in the same database.

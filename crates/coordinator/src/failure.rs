@@ -243,6 +243,10 @@ pub fn in_words(refusal: &Refusal) -> String {
             "memory {memory_id} is out of date already: {superseded_by} took its place; recall that one, and supersede it \
              if it does not hold either"
         ),
+        Refusal::NoRecipients => {
+            "nobody else that this is for is connected: name an agent, for whom it will wait, or see discover_agents"
+                .into()
+        }
         Refusal::WorkingMemoryFull => format!(
             "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
         ),

@@ -1,7 +1,8 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`help`], [`keys`]: the
+//!   operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`network`]: which hosts may be reached
@@ -10,7 +11,8 @@
 //! - [`pipeline`]: the way of every call: validate, identify, authorise, run, audit
 //! - [`authorise`]: may the caller do this? [`rules`]: the project's rules, as they are applied
 //! - [`profiles`], [`policies`], [`rulebook`]: rules, shown and changed
-//! - [`identity`]: who is calling, and [`scopes`]: for what; [`agent`]: a process that speaks for one agent
+//! - [`identity`]: who is calling, and [`scopes`]: for what; [`agent`]: a process that speaks for one agent;
+//!   [`local_sessions`]: the sessions that hooks make known on this machine
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
@@ -26,8 +28,10 @@ pub mod help;
 pub mod identity;
 pub mod keys;
 mod limiter;
+pub mod local_sessions;
 pub mod locks;
 pub mod memories;
+pub mod messages;
 pub mod network;
 pub mod operation;
 pub mod pipeline;
@@ -57,6 +61,8 @@ use model::command::Freed;
 use model::id::{AgentId, Caller, Project};
 use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
+
+pub use crate::redact::without_secrets;
 
 use crate::identity::KeyRing;
 use crate::rules::RuleWatch;

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::operation::Entry;
 use crate::{
-    approvals, audit, guardrails, handoffs, help, locks, memories, network, policies, ports, profiles, rulebook,
-    sessions, skills, work, working_memory,
+    approvals, audit, guardrails, handoffs, help, locks, memories, messages, network, policies, ports, profiles,
+    rulebook, sessions, skills, work, working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -24,6 +24,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<sessions::EndSession>(),
+        Entry::of::<messages::SendMessage>(),
+        Entry::of::<messages::ReadMessages>(),
+        Entry::of::<messages::ListMessages>(),
         Entry::of::<handoffs::WriteHandoff>(),
         Entry::of::<handoffs::ReadHandoff>(),
         Entry::of::<ports::AllocatePorts>(),

@@ -144,6 +144,47 @@ impl Operation for Heartbeat {
     }
 }
 
+/// Ends the caller's session.
+pub struct EndSession;
+
+/// Nothing to say but "done".
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct EndRequest {}
+
+/// What was freed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EndAnswer {
+    success: bool,
+    locks_released: u32,
+    tasks_requeued: u32,
+}
+
+impl Operation for EndSession {
+    type Request = EndRequest;
+    type Answer = EndAnswer;
+    const NAME: &'static str = "end_session";
+    const SUMMARY: &'static str = "Leave: frees your session's locks and claims at once.";
+    const ACCESS: Access = Access::Write;
+    const ROUTES: &'static [Route] = &[Route::post("/agents/end")];
+    const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_IDEMPOTENT: bool = true;
+
+    async fn run(context: &Context<'_>, _: EndRequest) -> Result<EndAnswer, Failure> {
+        match context.apply(Action::EndSession).await? {
+            Outcome::SessionEnded { freed } => {
+                context.coordinator.released.notify_waiters();
+                Ok(EndAnswer { success: true, locks_released: freed.locks, tasks_requeued: freed.tasks })
+            }
+            // It is over, as was asked.
+            Outcome::Refused(Refusal::SessionNotFound | Refusal::SessionExpired { .. }) => {
+                Ok(EndAnswer { success: true, locks_released: 0, tasks_requeued: 0 })
+            }
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
+
 /// Shows who is there.
 pub struct DiscoverAgents;
 

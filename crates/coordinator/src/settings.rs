@@ -32,11 +32,14 @@ const NAMES: &[&str] = &[
     "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
+    "COORDINATION_API_URL",
     "COORDINATOR_DB",
     "COORDINATOR_KEY_FOR_READS",
     "COORDINATOR_PROJECT",
+    "COORDINATOR_STRICT",
     "COORDINATOR_TOOLS",
     "DB_BACKEND",
+    "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
     "NETWORK_DEFAULT_POLICY",
     "POLICY_ENGINE",
@@ -97,6 +100,12 @@ pub struct Settings {
     pub key_for_reads: bool,
     /// `COORDINATION_API_KEY`: what opens the server that an agent on this machine is to use.
     pub api_key: Option<String>,
+    /// `COORDINATION_API_URL`: that server, where an agent's processes are to use one instead of the database.
+    pub api_url: Option<String>,
+    /// `COORDINATOR_STRICT`, `strict` in the file: an agent's edits are denied while the coordinator is away.
+    pub strict: bool,
+    /// `HOOK_LEASE_MINUTES`: how long the lock lasts that a hook takes before an edit, unless it is renewed.
+    pub hook_lease_minutes: u32,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
     /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
@@ -230,9 +239,12 @@ impl Settings {
             api_host: source.text("API_HOST").unwrap_or_else(|| "127.0.0.1".into()),
             api_port: source.number("API_PORT", 0..=65_535, 8081) as u16,
             api_keys: source.api_keys(),
+            key_for_reads: source.truth("COORDINATOR_KEY_FOR_READS", false),
+            api_url: source.text("COORDINATION_API_URL"),
+            strict: source.truth("COORDINATOR_STRICT", false),
+            hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
             audit_retention_days: source.number("AUDIT_RETENTION_DAYS", 0..=36_500, 90),
             audit_signing_key: source.signing_key(),
-            key_for_reads: source.truth("COORDINATOR_KEY_FOR_READS", false),
             api_key: source.text("COORDINATION_API_KEY"),
             network_default: source
                 .parsed("NETWORK_DEFAULT_POLICY", |v| match v {
@@ -277,7 +289,8 @@ impl Source<'_> {
             Err(error) => return self.bad.push(format!("{}: {error}", path.display())),
         };
         for (name, value) in table {
-            let upper = name.to_uppercase();
+            // In the file it is clear whose it is.
+            let upper = if name == "strict" { "COORDINATOR_STRICT".to_owned() } else { name.to_uppercase() };
             if !NAMES.contains(&upper.as_str()) || name != name.to_lowercase() {
                 let known = NAMES.join(", ").to_lowercase();
                 self.bad.push(format!("{}: there is no setting {name}; there are {known}", path.display()));

@@ -70,6 +70,7 @@ impl Walker<'_> {
             program = found;
         }
         self.judge(&program, args);
+        self.touches(&program, args);
         if let Some(flow) = self.builtin(&program, args, stdin) {
             return flow;
         }

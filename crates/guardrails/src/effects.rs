@@ -202,13 +202,16 @@ impl Walker<'_> {
             "sed" | "gsed" | "perl"
                 if options.has(&["-i", "--in-place"]) || rest.iter().any(|arg| arg.text.starts_with("-i")) =>
             {
+                // What is done is an operand, unless an option tells it.
+                let told = options.has(&["-e", "-E", "--expression", "-f", "--file"]);
                 // `sed -i d`: no line stays.
-                let nothing_stays = operands.first().is_some_and(|script| match program {
+                let nothing_stays = operands.first().filter(|_| !told).is_some_and(|script| match program {
                     "perl" => script.text.is_empty(),
                     _ => matches!(script.text.trim(), "d" | "1,$d" | "/.*/d" | "/./d;/^$/d"),
                 });
                 let kind = if nothing_stays { Kind::Empty } else { Kind::Overwrite };
-                operands.iter().skip(1).for_each(|file| self.effect_on(kind, file, "edit"));
+                let files = operands.iter().skip(usize::from(!told));
+                files.for_each(|file| self.effect_on(kind, file, "edit"));
             }
             "curl" | "wget" => {
                 let named: Vec<Arg> = options

@@ -46,6 +46,22 @@ impl Surroundings {
         if path.absolute { Base::Absolute(format!("/{text}")) } else { Base::Start(text) }
     }
 
+    /// As [`join`](Self::join), with wildcards and what is in a directory kept as they are written.
+    pub fn full(&self, base: &Base, path: &str) -> Base {
+        match self.join(base, path) {
+            Base::Unknown => Base::Unknown,
+            joined => match self.path(base, path) {
+                Some(parts) if parts.contents => match joined {
+                    Base::Start(text) if text.is_empty() => Base::Start(STAR.to_string()),
+                    Base::Start(text) => Base::Start(format!("{text}/{STAR}")),
+                    Base::Absolute(text) => Base::Absolute(format!("{}/{STAR}", text.trim_end_matches('/'))),
+                    Base::Unknown => Base::Unknown,
+                },
+                _ => joined,
+            },
+        }
+    }
+
     /// The path with everything resolved that can be: absolute, or relative to where the command was started.
     fn path(&self, base: &Base, text: &str) -> Option<Path> {
         let (mut absolute, mut parts) = if text.starts_with('/') {

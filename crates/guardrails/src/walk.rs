@@ -12,6 +12,7 @@ use crate::place::{Base, Surroundings, is_credential};
 use crate::rules::Rules;
 use crate::shell::{Node, Piece, Redirect, Script, Simple, Target, Way, When, Word, parse};
 use crate::source::{Origin, UNKNOWN};
+use crate::touch::{Touch, Way as Touching};
 use crate::{powershell, sql};
 
 /// A rule that was broken.
@@ -61,6 +62,8 @@ pub struct Walker<'g> {
     loads: bool,
     /// Have credentials become variables of the environment?
     has_loaded: bool,
+    /// Which files are changed or shown.
+    pub(crate) touched: Vec<Touch>,
     found: Vec<Found>,
 }
 
@@ -93,6 +96,7 @@ impl<'g> Walker<'g> {
             for_tests: false,
             loads: false,
             has_loaded: false,
+            touched: vec![],
             found: vec![],
         }
     }
@@ -372,7 +376,10 @@ impl<'g> Walker<'g> {
             };
             match redirect.way {
                 Way::Text => input = Flow::Text(target.text.clone()),
-                Way::Read => input = self.read(&target),
+                Way::Read => {
+                    self.touch(Touching::Read, &target.text);
+                    input = self.read(&target);
+                }
                 Way::Duplicate => {}
                 Way::Append => self.effect_on(Kind::Append, &target, ""),
                 Way::Write | Way::Both => {
@@ -410,6 +417,7 @@ impl<'g> Walker<'g> {
     pub fn effect_on(&mut self, kind: Kind, file: &Arg, detail: &'static str) {
         let is_listed = file.text.chars().all(|c| c == UNKNOWN)
             && self.reached.last().is_some_and(|label| matches!(label.as_str(), "xargs" | "parallel" | GENERATED));
+        self.touch_by(kind, &file.text, detail);
         let place = if is_listed { Place::Listed } else { self.around.place(&self.env.base, &file.text) };
         self.effect(kind, place, file, detail);
     }

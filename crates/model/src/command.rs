@@ -17,6 +17,7 @@ use crate::key::LockKey;
 use crate::limits::{Limit, Limits};
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::messages::{Audience, Message};
 use crate::network::NetworkCheck;
 use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
@@ -68,8 +69,14 @@ pub enum Action {
     Heartbeat,
     /// Disconnect silent sessions now.
     Cleanup(Cleanup),
+    /// End the caller's session, with all that it holds.
+    EndSession,
     /// Leave a handoff.
     WriteHandoff(WriteHandoff),
+    /// Tell others something.
+    SendMessage(SendMessage),
+    /// Take what is in the caller's inbox.
+    ReadMessages(ReadMessages),
     /// Take or refresh a session's block of ports.
     AllocatePorts(AllocatePorts),
     /// Give a session's block of ports back.
@@ -248,6 +255,26 @@ pub struct WriteHandoff {
     pub notes: Notes,
 }
 
+/// Tell others something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// Its id, freshly minted.
+    pub message_id: Uuid,
+    /// Whom.
+    pub audience: Audience,
+    /// See [`Message`].
+    pub thread: Option<String>,
+    /// See [`Message`].
+    pub text: String,
+}
+
+/// Take what is in the caller's inbox, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadMessages {
+    /// At most this many.
+    pub limit: u32,
+}
+
 /// Take or refresh a session's block of ports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AllocatePorts {
@@ -325,6 +352,23 @@ pub enum Outcome {
     Cleaned {
         /// What this command and the reaping before it in the same transaction freed.
         freed: Freed,
+    },
+    /// The session is over.
+    SessionEnded {
+        /// What it held.
+        freed: Freed,
+    },
+    /// The message is in the inboxes.
+    MessageSent {
+        /// Its id.
+        message_id: Uuid,
+        /// Whose.
+        recipients: Vec<AgentId>,
+    },
+    /// The messages are no longer in the caller's inbox.
+    MessagesRead {
+        /// Oldest first. Not part of the audit row, which has their ids.
+        messages: Vec<Message>,
     },
     /// The handoff is kept.
     HandoffWritten {
@@ -587,6 +631,8 @@ pub enum Refusal {
         /// By which.
         superseded_by: Uuid,
     },
+    /// Nobody that the message is for is connected.
+    NoRecipients,
     /// Every note of the session is pinned, and there is room for no more.
     WorkingMemoryFull,
     /// Somebody has put another version of the rule than the one that the caller has seen.
@@ -701,6 +747,7 @@ impl Refusal {
             Self::TaskAlreadyEnded { .. } => "task_already_ended",
             Self::MemoryNotFound { .. } => "memory_not_found",
             Self::MemorySuperseded { .. } => "memory_superseded",
+            Self::NoRecipients => "no_recipients",
             Self::WorkingMemoryFull => "working_memory_full",
             Self::RuleChanged { .. } => "rule_changed",
             Self::RuleNotFound { .. } => "rule_not_found",

@@ -4,8 +4,8 @@
 //! in these types.
 //!
 //! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
-//!   capability
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`api_keys`]: the records, one
+//!   module a capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`approvals`]: what an agent was refused and a person may let it do
 //! - [`network`]: what was asked of the network, and answered
@@ -27,6 +27,7 @@ pub mod limits;
 pub mod locks;
 pub mod memories;
 pub mod merkle;
+pub mod messages;
 pub mod network;
 pub mod ports;
 pub mod ranking;

@@ -25,10 +25,11 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -68,6 +69,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The latest handoffs, newest first.
     async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>, StoreError>;
+
+    /// The latest messages, newest first.
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>, StoreError>;
+
+    /// What is in the agent's inbox, oldest first, at most `limit`.
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32)
+    -> Result<Vec<Message>, StoreError>;
 
     /// The blocks of ports of all projects whose lease has not ended, lowest first; with the instant of reading.
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError>;

@@ -12,10 +12,11 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -67,6 +68,12 @@ impl Store for Broken {
         self.answer().await
     }
     async fn handoffs(&self, _: &Project, _: &HandoffFilter) -> Result<Vec<Handoff>, StoreError> {
+        self.answer().await
+    }
+    async fn messages(&self, _: &Project, _: &MessageFilter) -> Result<Vec<Message>, StoreError> {
+        self.answer().await
+    }
+    async fn unread_messages(&self, _: &Project, _: &AgentId, _: u32) -> Result<Vec<Message>, StoreError> {
         self.answer().await
     }
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError> {

@@ -12,6 +12,7 @@ mod health;
 mod identity;
 mod locks;
 mod mcp;
+mod messages;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;
 mod openapi;

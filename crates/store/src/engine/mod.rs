@@ -9,6 +9,7 @@ mod handoffs;
 mod limits;
 mod locks;
 mod memories;
+mod messages;
 mod ports;
 mod reap;
 mod rulebook;
@@ -26,6 +27,7 @@ use model::handoffs::Handoff;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -118,6 +120,13 @@ pub trait Rows: MemoryRows + ApprovalRows {
     /// Inserts.
     fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()>;
 
+    /// Inserts, and puts it into the inboxes.
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()>;
+    /// What is in the agent's inbox, oldest first, at most `limit`.
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>>;
+    /// Empties the agent's inbox of this message and all before it.
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()>;
+
     /// The blocks of ports of all projects.
     fn port_blocks(&mut self) -> Result<Vec<PortBlock>>;
     /// The block of the project's session.
@@ -200,6 +209,9 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Register(register) => sessions::register(rows, now, caller, register),
         Action::Heartbeat => sessions::heartbeat(rows, now, caller, &command.limits),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
+        Action::EndSession => sessions::end(rows, now, caller),
+        Action::SendMessage(message) => messages::send(rows, now, caller, message),
+        Action::ReadMessages(read) => messages::read(rows, caller, read),
         Action::WriteHandoff(handoff) => handoffs::write(rows, now, caller, handoff),
         Action::AllocatePorts(allocate) => ports::allocate(rows, now, caller, allocate),
         Action::ReleasePorts { session_id } => ports::release(rows, now, session_id),
@@ -260,7 +272,7 @@ fn next_position(rows: &mut impl Rows) -> i64 {
     rows.last_position() + 1
 }
 
-/// The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+/// The outcome as the trail keeps it: a claimed task, which may be large, and messages that were read, by their ids.
 fn audited(outcome: &Outcome) -> Result<String> {
     if let Outcome::Claimed { task } = outcome {
         let claimed = serde_json::json!({
@@ -270,6 +282,10 @@ fn audited(outcome: &Outcome) -> Result<String> {
             "fencing_token": task.fencing_token,
         });
         return Ok(claimed.to_string());
+    }
+    if let Outcome::MessagesRead { messages } = outcome {
+        let ids: Vec<Uuid> = messages.iter().map(|message| message.message_id).collect();
+        return Ok(serde_json::json!({ "kind": "messages_read", "message_ids": ids }).to_string());
     }
     serde_json::to_string(outcome).map_err(|e| StoreError::Failed(e.to_string()))
 }

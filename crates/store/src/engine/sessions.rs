@@ -83,6 +83,20 @@ pub fn heartbeat(rows: &mut impl Rows, now: Timestamp, caller: &Caller, limits: 
     })
 }
 
+/// Ends the caller's session: what it holds is free at once.
+pub fn end(rows: &mut impl Rows, now: Timestamp, caller: &Caller) -> Result<Outcome> {
+    let session = match &caller.session_id {
+        Some(session_id) => rows.session(session_id)?,
+        None => None,
+    };
+    let Some(session) = session else { return Ok(Outcome::Refused(Refusal::SessionNotFound)) };
+    let mut freed = Freed::default();
+    reap::disconnect(rows, now, vec![session], &mut freed)?;
+    // What came back too late to be begun must not be handed out by the next command.
+    reap::fail_overdue(rows, now)?;
+    Ok(Outcome::SessionEnded { freed })
+}
+
 pub fn cleanup(
     rows: &mut impl Rows,
     now: Timestamp,

@@ -3,7 +3,7 @@
 mod approvals;
 mod memories;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard};
 
@@ -20,6 +20,7 @@ use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -54,6 +55,8 @@ struct State {
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
     handoffs: Vec<Handoff>,
+    messages: Vec<Message>,
+    unread: BTreeSet<(AgentId, i64)>,
     memories: Memories,
     /// All versions, oldest first.
     rules: Vec<Rule>,
@@ -147,6 +150,20 @@ impl Store for MemoryStore {
             };
             Ok(state.handoffs.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
         })
+    }
+
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        self.read(project, |state, _| {
+            let wanted = |m: &&Message| {
+                filter.thread.as_ref().is_none_or(|thread| m.thread.as_ref() == Some(thread))
+                    && filter.sender.as_ref().is_none_or(|sender| m.agent_id == *sender)
+            };
+            Ok(state.messages.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        self.read(project, |state, _| Ok(state.inbox(agent, limit)))
     }
 
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
@@ -321,6 +338,11 @@ impl State {
         self.sessions.values().filter(|s| s.disconnected_at.is_none() && wanted(s)).cloned().collect()
     }
 
+    fn inbox(&self, agent: &AgentId, limit: u32) -> Vec<Message> {
+        let unread = |m: &&Message| self.unread.contains(&(agent.clone(), m.seq));
+        self.messages.iter().filter(unread).take(limit as usize).cloned().collect()
+    }
+
     /// Newest first.
     fn versions_of(&self, kind: RuleKind, name: &str) -> impl Iterator<Item = &Rule> {
         self.rules.iter().rev().filter(move |rule| rule.kind == kind && rule.name == name)
@@ -475,6 +497,21 @@ impl Rows for ReferenceRows<'_> {
 
     fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()> {
         self.handoffs.push(handoff.clone());
+        Ok(())
+    }
+
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()> {
+        self.messages.push(message.clone());
+        self.unread.extend(recipients.iter().map(|agent| (agent.clone(), message.seq)));
+        Ok(())
+    }
+
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        Ok(self.inbox(agent, limit))
+    }
+
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()> {
+        self.unread.retain(|(owner, seq)| owner != agent || *seq > through);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0006_rulebook.sql"),
     include_str!("../../migrations/postgres/0007_audit_chain.sql"),
     include_str!("../../migrations/postgres/0009_approvals.sql"),
+    include_str!("../../migrations/postgres/0010_messages.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -38,6 +39,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/ports.sql"),
     include_str!("../../migrations/postgres/functions/memories.sql"),
     include_str!("../../migrations/postgres/functions/approvals.sql"),
+    include_str!("../../migrations/postgres/functions/messages.sql"),
     include_str!("../../migrations/postgres/functions/rulebook.sql"),
     include_str!("../../migrations/postgres/functions/apply.sql"),
     include_str!("../../migrations/postgres/functions/read.sql"),

@@ -23,10 +23,11 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -71,6 +72,8 @@ enum Query<'a> {
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
     Handoffs(&'a HandoffFilter),
+    Messages(&'a MessageFilter),
+    UnreadMessages { agent_id: &'a AgentId, limit: u32 },
     PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
@@ -193,6 +196,14 @@ impl Store for PostgresStore {
 
     async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>> {
         self.read(Some(project), &Query::Handoffs(filter)).await
+    }
+
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        self.read(Some(project), &Query::Messages(filter)).await
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        self.read(Some(project), &Query::UnreadMessages { agent_id: agent, limit }).await
     }
 
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {

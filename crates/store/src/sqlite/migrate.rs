@@ -28,7 +28,13 @@ const MIGRATIONS: &[Migration] = &[
     sql(include_str!("../../migrations/sqlite/0006_rulebook.sql")),
     Migration { sql: include_str!("../../migrations/sqlite/0007_audit_chain.sql"), then: audit::chain_older_rows },
     sql(include_str!("../../migrations/sqlite/0009_approvals.sql")),
+    sql(include_str!("../../migrations/sqlite/0010_messages.sql")),
 ];
+
+/// Is it at the latest version, and ours?
+pub fn is_latest(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(version(connection)? == MIGRATIONS.len() as i64)
+}
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do
 /// this one after another.

@@ -31,10 +31,11 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -88,7 +89,8 @@ impl SqliteStore {
             other => other,
         };
         let mut connection = connect(path).map_err(named)?;
-        {
+        // Whoever finds it up to date need not wait for those who write.
+        if !migrate::is_latest(&connection).map_err(named)? {
             let _held = Turn::take(&turn);
             migrate::to_latest(&mut connection).map_err(named)?;
         }
@@ -159,6 +161,16 @@ impl Store for SqliteStore {
     async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>> {
         let filter = filter.clone();
         self.read(project, move |c, p, _| read::handoffs(c, p, &filter)).await
+    }
+
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| read::messages(c, p, &filter)).await
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        let agent = agent.clone();
+        self.read(project, move |c, p, _| read::unread_messages(c, p, &agent, limit)).await
     }
 
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {

@@ -10,6 +10,7 @@ use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -17,7 +18,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use uuid::Uuid;
 
-use super::records::{self, API_KEY, AUDIT, HANDOFF, LOCK, PORT_BLOCK, SESSION, TASK, WAITER, micros};
+use super::records::{self, API_KEY, AUDIT, HANDOFF, LOCK, MESSAGE, PORT_BLOCK, SESSION, TASK, WAITER, micros};
 
 /// All rows of a query.
 pub fn all<T>(
@@ -211,6 +212,37 @@ pub fn handoffs(connection: &Connection, project: &Project, filter: &HandoffFilt
         ":limit": filter.limit,
     };
     all(connection, &sql, params, records::handoff)
+}
+
+pub fn messages(connection: &Connection, project: &Project, filter: &MessageFilter) -> rusqlite::Result<Vec<Message>> {
+    let sql = format!(
+        "select {MESSAGE} from messages where project = :project
+             and (:thread is null or thread = :thread)
+             and (:sender is null or agent_id = :sender)
+         order by seq desc limit :limit"
+    );
+    let params = named_params! {
+        ":project": project.as_str(),
+        ":thread": filter.thread,
+        ":sender": filter.sender.as_ref().map(AgentId::as_str),
+        ":limit": filter.limit,
+    };
+    all(connection, &sql, params, records::message)
+}
+
+pub fn unread_messages(
+    connection: &Connection,
+    project: &Project,
+    agent: &AgentId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Message>> {
+    let sql = format!(
+        "select {MESSAGE} from messages where project = :project and seq in
+             (select seq from unread_messages where project = :project and agent_id = :agent order by seq limit :limit)
+         order by seq"
+    );
+    let params = named_params! { ":project": project.as_str(), ":agent": agent.as_str(), ":limit": limit };
+    all(connection, &sql, params, records::message)
 }
 
 /// Those of all projects that had not ended at `now`.

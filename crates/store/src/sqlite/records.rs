@@ -7,6 +7,7 @@ use model::audit::AuditEntry;
 use model::handoffs::{Handoff, Notes};
 use model::key::{LockKey, Space};
 use model::locks::{Lock, LockMode, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskStatus};
@@ -127,6 +128,22 @@ pub fn handoff(row: &Row<'_>) -> rusqlite::Result<Handoff> {
             content: row.get::<_, Option<String>>(12)?.map(JsonText::from_trusted),
         },
         created_at: instant(row, 13)?,
+    })
+}
+
+pub const MESSAGE: &str = "message_id, seq, agent_id, agent_type, session_id, audience, thread, text, created_at";
+
+pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        message_id: uuid(row, 0)?,
+        seq: row.get(1)?,
+        agent_id: word(row, 2)?,
+        agent_type: row.get(3)?,
+        session_id: optional_word(row, 4)?,
+        audience: json_column(row, 5)?,
+        thread: row.get(6)?,
+        text: row.get(7)?,
+        created_at: instant(row, 8)?,
     })
 }
 

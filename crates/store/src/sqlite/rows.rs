@@ -8,6 +8,7 @@ use model::handoffs::Handoff;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
@@ -458,6 +459,44 @@ impl Rows for SqliteRows<'_> {
                 ":content": notes.content.as_ref().map(JsonText::as_str),
                 ":created_at": micros(handoff.created_at),
             },
+        )
+    }
+
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()> {
+        self.execute(
+            "insert into messages (project, seq, message_id, agent_id, agent_type, session_id, audience, thread, text,
+                 created_at)
+             values (:project, :seq, :message_id, :agent_id, :agent_type, :session_id, :audience, :thread, :text,
+                 :created_at)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":seq": message.seq,
+                ":message_id": message.message_id.as_bytes(),
+                ":agent_id": message.agent_id.as_str(),
+                ":agent_type": message.agent_type,
+                ":session_id": message.session_id.as_ref().map(SessionId::as_str),
+                ":audience": json(&message.audience),
+                ":thread": message.thread,
+                ":text": message.text,
+                ":created_at": micros(message.created_at),
+            },
+        )?;
+        recipients.iter().try_for_each(|agent| {
+            self.execute(
+                "insert into unread_messages (project, agent_id, seq) values (:project, :agent, :seq)",
+                named_params! { ":project": self.project.as_str(), ":agent": agent.as_str(), ":seq": message.seq },
+            )
+        })
+    }
+
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        read::unread_messages(self.connection, self.project, agent, limit).map_err(failure)
+    }
+
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()> {
+        self.execute(
+            "delete from unread_messages where project = :project and agent_id = :agent and seq <= :through",
+            named_params! { ":project": self.project.as_str(), ":agent": agent.as_str(), ":through": through },
         )
     }
 

@@ -18,8 +18,8 @@ use model::approvals::{
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::chain::{Digest256, Seal};
 use model::command::{
-    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
-    Release, Submit, Wait, WriteHandoff,
+    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages, Refusal,
+    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
@@ -27,6 +27,7 @@ use model::key::LockKey;
 use model::limits::Limits;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
+use model::messages::{Audience, Message, MessageFilter};
 use model::network::NetworkCheck;
 use model::ports::PortBlock;
 use model::ranking::{Question, Ranked};
@@ -177,6 +178,13 @@ enum What {
         ttl: u32,
     },
     Heartbeat,
+    EndSession,
+    Message {
+        audience: Audience,
+        thread: Option<&'static str>,
+        text: &'static str,
+    },
+    ReadMessages(u32),
     Cleanup {
         silent: u32,
     },
@@ -411,6 +419,16 @@ fn what() -> impl Strategy<Value = What> {
     let write_handoff =
         (option::weighted(0.3, one(FEATURES)), one(TEXTS), vec(vec(one(TEXTS), 0..3), 5), option::of(select(JSON)))
             .prop_map(|(feature, summary, lists, content)| What::WriteHandoff { feature, summary, lists, content });
+    let audience = prop_oneof![
+        one(AGENTS).prop_map(|name| Audience::Agent(agent(name))),
+        one(CAPABILITIES).prop_map(|capability| Audience::Capability(capability.into())),
+        Just(Audience::All),
+    ];
+    let message = (audience, option::of(one(KEYS)), one(TEXTS)).prop_map(|(audience, thread, text)| What::Message {
+        audience,
+        thread,
+        text,
+    });
     // A few blocks that overlap in every way.
     let allocate_ports = (one(SESSIONS), vec(0_u16..20, 0..4), ttl())
         .prop_map(|(session, candidates, ttl)| What::AllocatePorts { session, candidates, ttl });
@@ -472,6 +490,9 @@ fn what() -> impl Strategy<Value = What> {
         2 => (task_ref(), one(TEXTS)).prop_map(|(task, reason)| What::Cancel { task, reason }),
         5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
         3 => Just(What::Heartbeat),
+        1 => Just(What::EndSession),
+        4 => message,
+        2 => (0_u32..4).prop_map(What::ReadMessages),
         1 => select(vec![0, 1, 60, 900]).prop_map(|silent| What::Cleanup { silent }),
         3 => write_handoff,
         5 => allocate_ports,
@@ -533,6 +554,9 @@ struct Seen {
     ann_s: Vec<Handoff>,
     of_feature: Vec<Handoff>,
     of_session: Vec<Handoff>,
+    messages: Vec<Message>,
+    about: Vec<Message>,
+    inboxes: Vec<Vec<Message>>,
     port_blocks: Vec<PortBlock>,
     audit: Vec<AuditEntry>,
     refusals: Vec<AuditEntry>,
@@ -778,6 +802,12 @@ impl Run {
             limit: 3,
             ..all_approvals()
         };
+        let mut inboxes = vec![];
+        for name in AGENTS {
+            inboxes.push(store.unread_messages(project, &agent(name), 5).await.map_err(failed)?);
+        }
+        let messages = MessageFilter { limit: 1000, ..MessageFilter::default() };
+        let about = MessageFilter { thread: Some(KEYS[0].into()), sender: Some(agent(AGENTS[0])), limit: 3 };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
         let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
         let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };
@@ -799,6 +829,9 @@ impl Run {
             ann_s: store.handoffs(project, &ann_s).await.map_err(failed)?,
             of_feature: store.handoffs(project, &of_feature).await.map_err(failed)?,
             of_session: store.handoffs(project, &of_session).await.map_err(failed)?,
+            messages: store.messages(project, &messages).await.map_err(failed)?,
+            about: store.messages(project, &about).await.map_err(failed)?,
+            inboxes,
             port_blocks,
             audit,
             refusals,
@@ -896,6 +929,14 @@ impl Run {
                 Action::Register(Register { capabilities, current_task, ttl_seconds: *ttl })
             }
             What::Heartbeat => Action::Heartbeat,
+            What::EndSession => Action::EndSession,
+            What::Message { audience, thread, text } => Action::SendMessage(SendMessage {
+                message_id: self.id(8, self.commands),
+                audience: audience.clone(),
+                thread: thread.map(Into::into),
+                text: (*text).into(),
+            }),
+            What::ReadMessages(limit) => Action::ReadMessages(ReadMessages { limit: *limit }),
             What::Cleanup { silent } => Action::Cleanup(Cleanup { silent_seconds: *silent }),
             What::WriteHandoff { feature, summary, lists, content } => {
                 let list = |at: usize| lists[at].iter().map(|text| (*text).to_owned()).collect();

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::command::{
     Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal,
-    Register, Release, Submit, Wait, WriteHandoff,
+    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::handoffs::Notes;
 use model::id::{AgentId, Caller, Project, SessionId};
@@ -16,6 +16,7 @@ use model::key::LockKey;
 use model::limits::Limits;
 use model::locks::{Lock, LockMode};
 use model::memories::{EventType, Remember};
+use model::messages::Audience;
 use model::rulebook::{PutRule, RuleKind};
 use model::skills::RecordSkillUse;
 use model::work::{CANCELLED, Task};
@@ -403,6 +404,9 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Register(_) => "register_session",
         Action::Heartbeat => "heartbeat",
         Action::Cleanup(_) => "cleanup_dead_agents",
+        Action::EndSession => "end_session",
+        Action::SendMessage(_) => "send_message",
+        Action::ReadMessages(_) => "read_messages",
         Action::WriteHandoff(_) => "write_handoff",
         Action::AllocatePorts(_) => "allocate_ports",
         Action::ReleasePorts { .. } => "release_ports",
@@ -522,6 +526,11 @@ pub fn cleanup(silent_seconds: u32) -> Cleanup {
 pub fn handoff(summary: &str) -> WriteHandoff {
     let notes = Notes { summary: summary.into(), ..Notes::default() };
     WriteHandoff { handoff_id: Uuid::now_v7(), feature_id: None, notes }
+}
+
+/// About nothing in particular.
+pub fn message(audience: Audience, text: &str) -> SendMessage {
+    SendMessage { message_id: Uuid::now_v7(), audience, thread: None, text: text.into() }
 }
 
 /// For ten minutes, from one of these.

@@ -110,6 +110,14 @@ begin
                     head := coordinator.hash_at(p_project, last_position);
                     outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
                     freed := (0, 0, 0);
+                when 'end_session' then
+                    step := coordinator.end_session(turn, last_position);
+                    last_position := step.p_audit_seq;
+                    outcome := step.outcome;
+                when 'send_message' then
+                    outcome := coordinator.send_message(turn, command.action);
+                when 'read_messages' then
+                    outcome := coordinator.read_messages(turn, command.action);
                 when 'write_handoff' then
                     outcome := coordinator.write_handoff(turn, command.action);
                 when 'allocate_ports' then
@@ -174,10 +182,13 @@ begin
 end
 $$;
 
--- The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+-- The outcome as the trail keeps it: a claimed task, which may be large, and messages that were read, by their ids.
 create or replace function coordinator.audited(p_outcome jsonb) returns jsonb
 language sql stable as $$
     select case
+        when p_outcome ->> 'kind' = 'messages_read' then jsonb_build_object(
+            'kind', 'messages_read', 'message_ids', jsonb_path_query_array(p_outcome, '$.messages[*].message_id')
+        )
         when p_outcome ->> 'kind' <> 'claimed' then p_outcome
         else jsonb_build_object(
             'kind', 'claimed', 'task_id', p_outcome -> 'task' -> 'task_id', 'attempt', p_outcome -> 'task' -> 'attempt',

@@ -43,6 +43,10 @@ begin
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant
         )
         when 'handoffs' then coordinator.list_handoffs(p_project, p_query)
+        when 'messages' then coordinator.list_messages(p_project, p_query)
+        when 'unread_messages' then coordinator.list_unread_messages(
+            p_project, p_query ->> 'agent_id', (p_query ->> 'limit')::bigint
+        )::json
         when 'audit' then coordinator.list_audit(p_project, p_query)
         when 'audit_after' then coordinator.list_audit_after(
             p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint

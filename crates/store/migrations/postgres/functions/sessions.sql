@@ -101,6 +101,31 @@ begin
 end
 $$;
 
+-- Ends the caller's session: what it holds is free at once.
+create or replace function coordinator.end_session(
+    p_turn coordinator.turn, inout p_audit_seq bigint, out outcome jsonb
+)
+language plpgsql as $$
+declare
+    session coordinator.sessions;
+    freed   coordinator.freed := (0, 0, 0);
+    step    record;
+begin
+    -- `admit` has seen to it that it is the caller's and connected.
+    select s.* into session
+    from coordinator.sessions as s
+    where s.project = p_turn.project and s.session_id = p_turn.session_id;
+    if not found then
+        outcome := '{"kind": "refused", "code": "session_not_found"}';
+        return;
+    end if;
+    step := coordinator.disconnect(session, p_turn.now, p_audit_seq, freed);
+    -- What came back too late to be begun must not be handed out by the next command.
+    p_audit_seq := coordinator.fail_what_is_overdue(p_turn.project, p_turn.now, step.p_audit_seq);
+    outcome := jsonb_build_object('kind', 'session_ended', 'freed', to_jsonb(step.p_freed));
+end
+$$;
+
 -- Disconnects the sessions that were silent for long, but for the caller's own.
 create or replace function coordinator.cleanup(
     p_turn coordinator.turn, p_request jsonb, inout p_audit_seq bigint, inout p_freed coordinator.freed

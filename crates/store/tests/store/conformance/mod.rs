@@ -9,6 +9,7 @@ mod handoffs;
 mod limits;
 mod locks;
 mod memories;
+mod messages;
 mod network;
 mod notes;
 mod pauses;
