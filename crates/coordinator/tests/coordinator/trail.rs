@@ -6,11 +6,11 @@ use coordinator::registry::operations;
 use serde_json::{Value, json};
 
 use crate::minimal::{NOBODY, minimal};
-use crate::support::{call, caller, coordinator, coordinator_with, least, trail};
+use crate::support::{call, caller, coordinator, coordinator_with, least, ordinary, trail};
 
 #[tokio::test]
 async fn a_write_leaves_one_row_and_a_read_none() {
-    for entry in operations() {
+    for entry in ordinary() {
         let coordinator = coordinator();
         let project = coordinator.default_project();
         let expected = usize::from(entry.access == Access::Write);
@@ -37,7 +37,7 @@ async fn a_write_leaves_one_row_and_a_read_none() {
 
 #[tokio::test]
 async fn a_refusal_leaves_one_row() {
-    for entry in operations().iter().filter(|entry| entry.access == Access::Write) {
+    for entry in ordinary().filter(|entry| entry.access == Access::Write) {
         let coordinator = coordinator();
         call(&coordinator, &caller("owner", Some("s")), "register_session", json!({})).await.unwrap();
         let intruder = caller("intruder", Some("s"));
@@ -139,7 +139,7 @@ async fn no_secret_is_recorded() {
     const SECRET: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
     let said = format!("use {SECRET}, not \"{SECRET}\"");
     let mut tried = 0;
-    for entry in operations().iter().filter(|entry| entry.access == Access::Write) {
+    for entry in ordinary().filter(|entry| entry.access == Access::Write) {
         for (field, schema) in entry.request_schema()["properties"].as_object().into_iter().flatten() {
             let is_path = field.starts_with("file_path");
             let value = match (schema["type"].as_str(), schema["format"].as_str()) {
