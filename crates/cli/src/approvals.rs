@@ -127,11 +127,12 @@ async fn decide(desk: &Desk, decision: Value) -> anyhow::Result<Exit> {
     let answer = desk.ask("decide_approval", decision).await?;
     desk.answer(&answer, |answer| {
         let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-        Ok(match text("status").as_str() {
+        match text("status").as_str() {
             _ if answer["success"] == false => output::print(output::printable(&text("message")))?,
             "approved" => output::print(format_args!("approved {} until {}", text("approval_id"), text("expires_at")))?,
             status => output::print(format_args!("{status} {}", text("approval_id")))?,
-        })
+        }
+        Ok(())
     })
 }
 

@@ -65,7 +65,7 @@ pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
         Err(trouble) => {
             let consequence =
                 if is_strict { "this project is strict, so git stops here" } else { "git goes on unguarded" };
-            output::tell(&format!("coordinator: locks cannot be looked at ({}); {consequence}", trouble.message()));
+            output::tell(format!("coordinator: locks cannot be looked at ({}); {consequence}", trouble.message()));
             Ok(if is_strict { Exit::Unreachable } else { Exit::Done })
         }
     }

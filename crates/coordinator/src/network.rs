@@ -74,7 +74,7 @@ impl Coordinator {
     /// # Errors
     /// [`Failure`] when the rules cannot be read.
     pub async fn judge_network(&self, project: &Project, caller: &Caller, target: &Target) -> Result<Verdict, Failure> {
-        Ok(self.network_rules(project, profile_of(caller)).await?.check(target, &[]))
+        Ok(self.network_rules(project, caller).await?.check(target, &[]))
     }
 
     /// May the caller reach it at these addresses? The attempt is on record when this returns.
@@ -88,7 +88,7 @@ impl Coordinator {
         target: &Target,
         addresses: &[IpAddr],
     ) -> Result<Verdict, Failure> {
-        let verdict = self.network_rules(project, profile_of(caller)).await?.check(target, addresses);
+        let verdict = self.network_rules(project, caller).await?.check(target, addresses);
         let context = self.admin(project, caller, CheckNetwork::NAME, &json!({"domain": target.to_string()}));
         record(&context, target.host.to_string(), target.port, addresses, &verdict).await?;
         Ok(verdict)
@@ -99,16 +99,18 @@ impl Coordinator {
     /// # Errors
     /// [`Failure`] when the rules cannot be read.
     pub async fn network_rules_of(&self, project: &Project, caller: &Caller) -> Result<Rules, Failure> {
-        self.network_rules(project, profile_of(caller)).await
+        self.network_rules(project, caller).await
     }
 
     /// Everybody's rules and the profile's. The profile's default goes before everybody's, that before the setting.
-    async fn network_rules(&self, project: &Project, profile: &str) -> Result<Rules, Failure> {
-        let rules = self.network_documents(project).await?;
-        let own = document_of(Some(profile));
+    async fn network_rules(&self, project: &Project, caller: &Caller) -> Result<Rules, Failure> {
+        let rules = self.rules(project).await?;
+        let profile = rules.profiles.of(caller.agent_id.as_str(), &caller.agent_type).profile;
+        let own = document_of(Some(&profile.name));
         let mut joined = Document::default();
         for name in [GLOBAL, &own] {
-            let Some(body) = rules.iter().find(|rule| rule.name == name).and_then(|rule| rule.body.as_ref()) else {
+            let mut documents = rules.of(RuleKind::Network);
+            let Some(body) = documents.find(|rule| rule.name == name).and_then(|rule| rule.body.as_ref()) else {
                 continue;
             };
             // What cannot be read never opens the door.
@@ -129,11 +131,6 @@ impl Coordinator {
         rules.retain(|rule| rule.kind == RuleKind::Network);
         Ok(rules)
     }
-}
-
-/// The profile that the caller has: the one of its type.
-fn profile_of(caller: &Caller) -> &str {
-    &caller.agent_type
 }
 
 async fn record(
@@ -203,7 +200,7 @@ impl Operation for CheckNetwork {
     async fn run(context: &Context<'_>, request: CheckRequest) -> Result<CheckAnswer, Failure> {
         let asked = request.url.or(request.domain).unwrap_or_default();
         let addresses: Result<Vec<IpAddr>, _> = request.resolves_to.iter().flatten().map(|text| text.parse()).collect();
-        let rules = context.coordinator.network_rules(context.project, profile_of(&context.caller)).await?;
+        let rules = context.coordinator.network_rules(context.project, &context.caller).await?;
         let (addresses, verdict) = match addresses {
             Ok(addresses) => {
                 let verdict = rules.check_text(&asked, &addresses);
@@ -271,7 +268,7 @@ impl Operation for ListNetworkRules {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/network/rules")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
-    const IS_TOOL: bool = false;
+    const IS_LISTED: bool = false;
 
     async fn run(context: &Context<'_>, _: ListRequest) -> Result<ListAnswer, Failure> {
         let rules = context.coordinator.network_documents(context.project).await?;
@@ -290,7 +287,7 @@ impl Operation for ListNetworkRules {
         Ok(ListAnswer {
             rules: views.collect(),
             default: context.coordinator.settings().network_default,
-            profile: profile_of(&context.caller).to_owned(),
+            profile: context.profile.name.clone(),
         })
     }
 }
@@ -343,7 +340,7 @@ impl Operation for ChangeNetworkRules {
     const LEVEL: Trust = Trust::Admin;
     const ROUTES: &'static [Route] = &[Route::post("/network/rules")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["allow", "deny", "remove", "default"]];
-    const IS_TOOL: bool = false;
+    const IS_LISTED: bool = false;
     const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: ChangeRequest) -> Result<ChangeAnswer, Failure> {

@@ -453,12 +453,9 @@ impl Walker<'_> {
                 return self.module(&args[at..], stdin);
             }
             let options = language.code_options();
-            let bundle = !text.starts_with("--")
-                && !text.starts_with("-M")
-                && !text.starts_with("-I")
-                && !text.starts_with("-m")
-                && !(text.starts_with("-r") && language == Language::Ruby)
-                && text.chars().skip(1).any(|c| options.contains(&format!("-{c}").as_str()));
+            let is_one_option = ["--", "-M", "-I", "-m"].iter().any(|option| text.starts_with(option))
+                || (text.starts_with("-r") && language == Language::Ruby);
+            let bundle = !is_one_option && text.chars().skip(1).any(|c| options.contains(&format!("-{c}").as_str()));
             let inline = options
                 .iter()
                 .find_map(|option| text.strip_prefix(&format!("{option}=")).filter(|_| option.starts_with("--")));

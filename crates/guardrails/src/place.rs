@@ -296,9 +296,7 @@ fn is_source(parts: &[&str]) -> bool {
     let wild = is_wild(&last) && last.chars().any(char::is_alphanumeric) && !last.contains('.');
     let stands_for = |name: &&str| wild && matches_mark(&bracketless(&last), name);
     (parts.len() == 1
-        && (names::SOURCES.contains(&last.as_str())
-            || last.ends_with(".git")
-            || names::SOURCES.iter().any(|name| stands_for(name))))
+        && (names::SOURCES.contains(&last.as_str()) || last.ends_with(".git") || names::SOURCES.iter().any(stands_for)))
         || matches!(last.as_str(), "migrations" | ".github")
 }
 

@@ -17,7 +17,7 @@ pub struct Desk {
 
 enum Way {
     Local(Box<Coordinator>),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// Why there is no answer.
@@ -61,7 +61,7 @@ impl Desk {
                     Trouble::Away("COORDINATION_API_URL names a server, and COORDINATION_API_KEY is not set".into())
                 })?;
                 let target = Target { url: url.clone(), key, project: settings.named_project.clone() };
-                Way::Remote(Remote::new(&target).map_err(Trouble::Away)?)
+                Way::Remote(Box::new(Remote::new(&target).map_err(Trouble::Away)?))
             }
             None => {
                 let opened = Coordinator::open(settings.clone()).await;

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_broken_is_told_with_its_line() {
-        assert_eq!(put_table("a = 1\nb = \n", &path(), &values()).unwrap_err().contains("line 2"), true);
+        assert!(put_table("a = 1\nb = \n", &path(), &values()).unwrap_err().contains("line 2"));
         assert!(put_table("mcp_servers = 1\n", &path(), &values()).unwrap_err().contains("`mcp_servers` is no table"));
     }
 }

@@ -93,8 +93,8 @@ impl Report {
             output::complain(format_args!("{path} is left as it is: {}", problem.message));
         }
         let steps = if self.steps.is_empty() { None } else { Some("\nLeft to you:") };
-        let steps = steps.into_iter().map(str::to_owned).chain(self.steps.iter().map(|step| format!("  - {step}")));
-        steps.map(output::print).collect::<Result<(), _>>()?;
+        let mut steps = steps.into_iter().map(str::to_owned).chain(self.steps.iter().map(|step| format!("  - {step}")));
+        steps.try_for_each(output::print)?;
         self.show_end()
     }
 

@@ -8,8 +8,11 @@ use serde_json::Value;
 
 use crate::project::{Project, Ran};
 
+/// A flag, and the tools that it speaks for.
+type Hook = (&'static str, &'static [&'static str]);
+
 /// Each workflow, and what it uses the coordinator for: flags, and the tools that belong to the hook.
-const HOOKS: &[(&str, &[(&str, &[&str])])] = &[
+const HOOKS: &[(&str, &[Hook])] = &[
     ("implement-feature", &[LOCK, QUEUE, GUARDRAILS, HANDOFF]),
     ("plan-feature", &[HANDOFF, RECALL]),
     ("iterate-on-plan", &[HANDOFF, MEMORY]),
@@ -24,16 +27,16 @@ const HOOKS: &[(&str, &[(&str, &[&str])])] = &[
     ("parallel-validate-feature", &[GUARDRAILS, HANDOFF, MEMORY, AUDIT]),
     ("setup-coordinator", &[]),
 ];
-const LOCK: (&str, &[&str]) = ("CAN_LOCK", &["acquire_lock", "release_lock"]);
-const UNLOCK: (&str, &[&str]) = ("CAN_LOCK", &["release_lock"]);
-const QUEUE: (&str, &[&str]) = ("CAN_QUEUE_WORK", &["complete_work", "get_work", "submit_work"]);
-const GUARDRAILS: (&str, &[&str]) = ("CAN_GUARDRAILS", &["check_guardrails"]);
-const HANDOFF: (&str, &[&str]) = ("CAN_HANDOFF", &["read_handoff", "write_handoff"]);
-const RECALL: (&str, &[&str]) = ("CAN_MEMORY", &["recall"]);
-const MEMORY: (&str, &[&str]) = ("CAN_MEMORY", &["recall", "remember"]);
-const DISCOVER: (&str, &[&str]) = ("CAN_DISCOVER", &["discover_agents", "register_session"]);
-const POLICY: (&str, &[&str]) = ("CAN_POLICY", &["check_policy"]);
-const AUDIT: (&str, &[&str]) = ("CAN_AUDIT", &["query_audit"]);
+const LOCK: Hook = ("CAN_LOCK", &["acquire_lock", "release_lock"]);
+const UNLOCK: Hook = ("CAN_LOCK", &["release_lock"]);
+const QUEUE: Hook = ("CAN_QUEUE_WORK", &["complete_work", "get_work", "submit_work"]);
+const GUARDRAILS: Hook = ("CAN_GUARDRAILS", &["check_guardrails"]);
+const HANDOFF: Hook = ("CAN_HANDOFF", &["read_handoff", "write_handoff"]);
+const RECALL: Hook = ("CAN_MEMORY", &["recall"]);
+const MEMORY: Hook = ("CAN_MEMORY", &["recall", "remember"]);
+const DISCOVER: Hook = ("CAN_DISCOVER", &["discover_agents", "register_session"]);
+const POLICY: Hook = ("CAN_POLICY", &["check_policy"]);
+const AUDIT: Hook = ("CAN_AUDIT", &["query_audit"]);
 
 /// The command of the bridge that stands for a tool.
 const COMMANDS: &[(&str, &str)] = &[

@@ -40,6 +40,9 @@ async fn a_blocked_host_is_told_in_the_form_that_clients_know() {
 async fn a_profiles_rules_come_on_top_of_everybodys() {
     let coordinator = coordinator_with(|settings| settings.network_default = Access::Allow);
     change(&coordinator, json!({"default": "deny", "allow": ["everybody.example"]})).await;
+    for name in ["anna_type", "bert_type"] {
+        call(&coordinator, &boss(), "put_profile", json!({"name": name, "body": "trust_level = 2"})).await.unwrap();
+    }
     let own = json!({"profile": "anna_type", "allow": ["own.example"], "deny": ["everybody.example"]});
     change(&coordinator, own).await;
     change(&coordinator, json!({"profile": "bert_type", "default": "allow"})).await;

@@ -98,7 +98,7 @@ async fn a_request_waits_for_somebody_else(world: &World) {
         note: None,
         used_at: None,
     };
-    assert_eq!(found(world, ApprovalFilter::default()).await, [expected.clone()]);
+    assert_eq!(found(world, ApprovalFilter::default()).await, std::slice::from_ref(&expected));
     world.pass(seconds(5)).await;
     let boss = agent("boss");
     let outcome = world.run(&boss, decide(id, Verdict::Approve, ApprovalScope::Session)).await;
@@ -239,7 +239,7 @@ async fn requests_and_approvals_end_by_themselves(world: &World) {
     world.pass(seconds(i64::from(HOUR) - 10) - MOMENT).await;
     assert_eq!(status(world, undecided).await, ApprovalStatus::Pending);
     world.pass(MOMENT).await;
-    assert_eq!(world.store.due_projects().await.unwrap(), [world.project.clone()]);
+    assert_eq!(world.store.due_projects().await.unwrap(), std::slice::from_ref(&world.project));
     assert_eq!(status(world, undecided).await, ApprovalStatus::Expired);
     assert_eq!(status(world, unused).await, ApprovalStatus::Approved);
     world.pass(seconds(10)).await;

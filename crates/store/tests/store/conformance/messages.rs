@@ -65,7 +65,7 @@ async fn a_message_is_kept_with_all_its_fields(world: &World) {
         created_at: world.now(),
     };
     let bob = AgentId::new("bob").unwrap();
-    assert_eq!(world.store.unread_messages(&world.project, &bob, 5).await.unwrap(), [expected.clone()]);
+    assert_eq!(world.store.unread_messages(&world.project, &bob, 5).await.unwrap(), std::slice::from_ref(&expected));
     assert_eq!(read(world, &agent("bob"), 5).await, [expected]);
 }
 
