@@ -24,6 +24,9 @@ You act as AGENT_ID (default: your user name) of type AGENT_TYPE (default: human
 Settings come from flags, then the environment, then coordinator.toml at the top of the work tree.
 `coordinator doctor` checks the set-up.";
 
+/// The heading of the options that every command has, so that they do not stand among its own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Lets several coding agents work on one codebase: locks, a work queue, and a record of it all.
 #[derive(Debug, Parser)]
 #[command(name = "coordinator", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -40,13 +43,13 @@ pub struct Arguments {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Globals {
     /// Print the answer as JSON and nothing else
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// SQLite file or postgres:// address, instead of the repository's own database
-    #[arg(long, global = true, value_name = "DATABASE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DATABASE")]
     pub db: Option<String>,
     /// Project, instead of the repository's
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub project: Option<String>,
 }
 
