@@ -56,6 +56,7 @@ impl Operation for WriteHandoff {
         &[Route::post("/handoffs/write"), Route::post("/handoff/write"), Route::post("/handoffs")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["content", "feature_id"];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["summary", "content"]];
 
     async fn run(context: &Context<'_>, request: WriteRequest) -> Result<WriteAnswer, Failure> {
@@ -167,6 +168,7 @@ impl Operation for ReadHandoff {
         &[Route::post("/handoffs/read"), Route::post("/handoff/read"), Route::get("/handoffs/latest")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["feature_id", "session_id"];
 
     async fn run(context: &Context<'_>, request: ReadRequest) -> Result<ReadAnswer, Failure> {
         let nothing_asked =

@@ -104,6 +104,8 @@ pub trait Operation: 'static {
     const IS_TOOL: bool = true;
     /// Is it listed where only the tools are that most agents need?
     const IS_CORE: bool = false;
+    /// Fields that few calls need: `help` tells of them, the list of tools does not.
+    const SELDOM: &'static [&'static str] = &[];
     /// Does repeating it at once change nothing more? Then a client may repeat a call whose answer was lost.
     const IS_IDEMPOTENT: bool = false;
     /// Can it end what another agent holds or is at?
@@ -171,6 +173,8 @@ pub struct Entry {
     pub is_tool: bool,
     /// See [`Operation::IS_CORE`].
     pub is_core: bool,
+    /// See [`Operation::SELDOM`].
+    pub seldom: &'static [&'static str],
     /// See [`Operation::IS_IDEMPOTENT`].
     pub is_idempotent: bool,
     /// See [`Operation::IS_DESTRUCTIVE`].
@@ -195,6 +199,7 @@ impl Entry {
             one_of: O::ONE_OF,
             is_tool: O::IS_TOOL,
             is_core: O::IS_CORE,
+            seldom: O::SELDOM,
             is_idempotent: O::IS_IDEMPOTENT,
             is_destructive: O::IS_DESTRUCTIVE,
             detail: O::DETAIL,

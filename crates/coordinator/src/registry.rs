@@ -7,6 +7,10 @@ use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, wor
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
+        // What an agent begins with comes first; and some clients try the first tool without arguments, to see whether it
+        // answers.
+        Entry::of::<handoffs::ReadHandoff>(),
+        Entry::of::<handoffs::WriteHandoff>(),
         Entry::of::<locks::AcquireLock>(),
         Entry::of::<locks::ReleaseLock>(),
         Entry::of::<locks::CheckLocks>(),
@@ -21,8 +25,6 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
-        Entry::of::<handoffs::WriteHandoff>(),
-        Entry::of::<handoffs::ReadHandoff>(),
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),
