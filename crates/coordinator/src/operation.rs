@@ -226,7 +226,15 @@ impl Entry {
 
 async fn run<O: Operation>(context: &Context<'_>, arguments: Value) -> Result<Value, Failure> {
     let request: O::Request = serde_path_to_error::deserialize(arguments)
-        .map_err(|e| Failure::field(&e.path().to_string(), e.inner().to_string()))?;
+        .map_err(|e| Failure::field(&e.path().to_string(), in_words(&e.inner().to_string())))?;
     let answer = O::run(context, request).await?;
     serde_json::to_value(answer).map_err(|e| Failure::Internal(e.to_string()))
+}
+
+/// What is wrong with a field that is of the right type and still no such thing.
+fn in_words(error: &str) -> String {
+    match error.starts_with("UUID parsing failed") {
+        true => "must be an id as the coordinator gave it, such as 018f0000-0000-7000-8000-000000000000".into(),
+        false => error.to_owned(),
+    }
 }
