@@ -4,6 +4,7 @@
 //! Ours and the floor take short turns, because a shared disk is not the same for long; what counts is the median of the
 //! rounds' ratios. It is no test: it succeeds whatever the figures, and says which goals are not met.
 
+mod hooks;
 mod load;
 mod programs;
 mod stdio;
@@ -42,6 +43,8 @@ const LOCK_PAIRS_ON_SQLITE_ALONE: Bound = Bound::AtLeast(0.5);
 const LOCK_PAIRS_ON_SQLITE_IN_A_CROWD: Bound = Bound::AtLeast(1.5);
 const CALL_OVER_COMMIT: Bound = Bound::AtMost(2.0);
 const START_MILLISECONDS: Bound = Bound::AtMost(50.0);
+const HOOK_MEDIAN_MILLISECONDS: Bound = Bound::AtMost(10.0);
+const HOOK_SLOW_MILLISECONDS: Bound = Bound::AtMost(40.0);
 const IDLE_MEGABYTES: Bound = Bound::AtMost(20.0);
 
 /// What `cargo xtask bench` takes.
@@ -69,6 +72,8 @@ enum Part {
     Stdio,
     /// What a server that does nothing keeps in memory.
     Memory,
+    /// The hooks of a crowd of agents.
+    Hook,
 }
 
 /// Builds, measures and prints.
@@ -99,6 +104,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if is_asked(Part::Stdio) {
         bench.stdio(&mut table)?;
+    }
+    if is_asked(Part::Hook) {
+        bench.hook(&mut table)?;
     }
     if is_asked(Part::Memory) {
         bench.memory(&mut table)?;
@@ -199,6 +207,18 @@ impl Bench<'_> {
         let starts = (0..STARTS).map(|_| Ok(stdio::Agent::start(&launch)?.1)).collect::<anyhow::Result<Vec<_>>>()?;
         let case = "MCP stdio, process start to `initialize` answered";
         table.alone(case, " ms", median_microseconds(&starts) / 1000.0, START_MILLISECONDS);
+        Ok(())
+    }
+
+    fn hook(&self, table: &mut Table) -> anyhow::Result<()> {
+        let seconds = self.arguments.seconds * self.arguments.rounds * 2;
+        eprintln!("hooks of {} agents, {seconds} s", hooks::AGENTS);
+        let times = hooks::times(self.program, &self.directory.join("hooks"), seconds)?;
+        let case = |part| {
+            format!("Hook, {} agents on one SQLite file, whole process, {part} of {}", hooks::AGENTS, times.len())
+        };
+        table.alone(&case("p50"), " ms", hooks::quantile(&times, 0.5), HOOK_MEDIAN_MILLISECONDS);
+        table.alone(&case("p99"), " ms", hooks::quantile(&times, 0.99), HOOK_SLOW_MILLISECONDS);
         Ok(())
     }
 

@@ -3,15 +3,27 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::arguments::Globals;
+use crate::audit_proofs::{self, Proofs};
+use crate::desk::{Desk, at_desk};
 use crate::exit::{Exit, Trouble};
 use crate::fields::{instant, items, some, text, when};
 use crate::output::{self, Stream, Table};
 use crate::time;
 
+/// Which rows, or what to do with all of them.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Audit {
+    #[command(subcommand)]
+    proofs: Option<Proofs>,
+    #[command(flatten)]
+    rows: Rows,
+}
+
 /// Which rows.
 #[derive(Debug, clap::Args)]
-pub struct Audit {
+struct Rows {
     /// Only what this agent did
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
@@ -32,8 +44,15 @@ pub struct Audit {
     limit: u32,
 }
 
-/// Shows them.
-pub async fn show(desk: &Desk, audit: Audit) -> anyhow::Result<Exit> {
+/// Shows them, or does it.
+pub fn run(globals: &Globals, audit: Audit) -> anyhow::Result<Exit> {
+    match audit.proofs {
+        Some(proofs) => audit_proofs::run(globals, proofs),
+        None => at_desk(globals, async |desk| show(desk, audit.rows).await),
+    }
+}
+
+async fn show(desk: &Desk, audit: Rows) -> anyhow::Result<Exit> {
     let request = json!({
         "agent_id": audit.agent,
         "operation": audit.operation,

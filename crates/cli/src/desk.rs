@@ -1,6 +1,7 @@
 //! Where a person's command runs: the coordinator is open, and it is known who asks and in which project.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use coordinator::Coordinator;
 use coordinator::failure::Failure;
@@ -21,7 +22,7 @@ const HUMAN: &str = "human";
 /// An open coordinator and who asks it.
 pub struct Desk {
     /// The coordinator.
-    pub coordinator: Coordinator,
+    pub coordinator: Arc<Coordinator>,
     /// Who asks.
     pub caller: Caller,
     /// Answers are wanted as JSON.
@@ -67,7 +68,11 @@ impl Globals {
 
     /// The settings with more flags, by the names they have in the environment.
     pub fn settings_with(&self, flags: &[(&str, Option<String>)]) -> Result<Settings, Trouble> {
-        let directory = current_directory()?;
+        Ok(self.settings_at(&current_directory()?, flags)?)
+    }
+
+    /// The settings of another directory, flags included.
+    pub fn settings_at(&self, directory: &Path, flags: &[(&str, Option<String>)]) -> Result<Settings, BadSettings> {
         let (backend, file, dsn) = match &self.db {
             None => (None, None, None),
             Some(db) if is_postgres(db) => (Some("postgres"), None, Some(db.clone())),
@@ -86,7 +91,7 @@ impl Globals {
                 None => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
             }
         };
-        Settings::load(env, &directory).map_err(|bad: BadSettings| bad.into())
+        Settings::load(env, directory)
     }
 
     /// The flags of this command line that another process needs to find the same project in the same database.
@@ -116,7 +121,7 @@ impl Desk {
     /// Opens the coordinator for whoever the settings name, or the user.
     pub async fn open(settings: Settings, json: bool) -> Result<Self, Trouble> {
         let caller = person(&settings)?;
-        Ok(Self { coordinator: open(settings).await?, caller, json })
+        Ok(Self { coordinator: Arc::new(open(settings).await?), caller, json })
     }
 
     /// The project asked about.
@@ -126,9 +131,14 @@ impl Desk {
 
     /// Calls an operation by its name.
     pub async fn ask(&self, name: &str, arguments: Value) -> Result<Value, Trouble> {
+        self.ask_as(&self.caller, name, arguments).await
+    }
+
+    /// Calls an operation by its name, in another's name.
+    pub async fn ask_as(&self, caller: &Caller, name: &str, arguments: Value) -> Result<Value, Trouble> {
         let entry = registry::find(name)
             .ok_or_else(|| Failure::Internal(format!("there is no operation {name}, which this command needs")))?;
-        Ok(self.call(entry, arguments).await?)
+        Ok(self.coordinator.call(entry, self.project(), caller, Door::Cli, arguments).await?)
     }
 
     /// Calls an operation.

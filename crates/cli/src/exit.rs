@@ -67,7 +67,7 @@ impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         let exit = match failure {
             Failure::Invalid { .. } => Exit::Usage,
-            Failure::Forbidden(_) | Failure::Conflict(_) => Exit::Refused,
+            Failure::Forbidden(_) | Failure::Conflict(_) | Failure::TooMany { .. } => Exit::Refused,
             Failure::Unavailable(_) => Exit::Unreachable,
             Failure::Internal(_) => Exit::Defect,
         };

@@ -8,12 +8,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::arguments::Globals;
+use crate::desk::at_desk;
 use crate::exit::{Exit, Trouble};
-use crate::output;
+use crate::{guard_packs, output};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Check {
+    #[command(subcommand)]
+    rules: Option<Rules>,
     /// The command, as one word; SQL works too
     #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
     command: Option<String>,
@@ -37,6 +41,14 @@ pub struct Check {
     without: Vec<String>,
 }
 
+/// The project's rules, instead of a check.
+#[derive(Debug, clap::Subcommand)]
+enum Rules {
+    /// List, add, remove and switch off the packs of rules of the project
+    #[command(subcommand)]
+    Packs(guard_packs::Packs),
+}
+
 /// A line of input.
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -51,7 +63,11 @@ struct Line {
 }
 
 /// Checks it.
-pub fn run(globals: &Globals, check: &Check) -> anyhow::Result<Exit> {
+pub fn run(globals: &Globals, mut check: Check) -> anyhow::Result<Exit> {
+    if let Some(Rules::Packs(packs)) = check.rules.take() {
+        return at_desk(globals, async |desk| guard_packs::run(desk, packs).await);
+    }
+    let check = &check;
     let trust = check.profile.as_deref().map(trust).transpose()?;
     let guard = guard(check)?;
     if check.jsonl {

@@ -14,7 +14,8 @@ use crate::{logs, output};
 /// What to serve the agent from.
 #[derive(Debug, clap::Args)]
 pub struct Mcp {
-    /// Use a team's server at this address, opened by COORDINATION_API_KEY, instead of the database
+    /// Use a team's server at this address (or COORDINATION_API_URL), opened by COORDINATION_API_KEY, instead of the
+    /// database
     #[arg(long, conflicts_with = "db")]
     url: Option<String>,
 }
@@ -31,7 +32,7 @@ pub fn run(globals: &Globals, mcp: Mcp) -> anyhow::Result<Exit> {
     }
     let lost = |why| Trouble::new(Exit::Refused, "connection_lost", format!("the agent's connection ended: {why}"));
     block_on(async {
-        match mcp.url {
+        match mcp.url.or_else(|| settings.api_url.clone().filter(|_| globals.db.is_none())) {
             Some(url) => bridge(settings, url)?.serve_stdio().await.map_err(lost)?,
             None => ::mcp::serve_stdio(Arc::new(open(settings).await?)).await.map_err(lost)?,
         }

@@ -28,7 +28,7 @@ pub struct Watch {
 pub async fn run(desk: &Desk, watch: Watch) -> anyhow::Result<Exit> {
     let filter =
         EventFilter { agent_id: watch.agent, operations: watch.operation, success: watch.refused.then_some(false) };
-    let follower = Follower::start(&desk.coordinator, desk.project().clone(), filter, watch.after).await;
+    let follower = Follower::start(&*desk.coordinator, desk.project().clone(), filter, watch.after).await;
     let mut follower = follower.map_err(Trouble::from)?;
     if !desk.json {
         output::tell(format_args!("Watching {}; Ctrl-C ends it.", desk.project()));

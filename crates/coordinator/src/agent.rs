@@ -4,27 +4,42 @@
 //! something, and keeps the session and its claims alive for as long as the process lives.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::id::{AgentId, Caller, SessionId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::Coordinator;
 use crate::failure::Failure;
+use crate::local_sessions::{LocalSession, LocalSessions};
 use crate::operation::Operation;
 use crate::operation::{Door, Entry};
 use crate::registry;
+use crate::repository::Repository;
 use crate::sessions::{Heartbeat, RegisterSession};
 use crate::settings::Settings;
 
 /// The agent behind this process.
 pub struct LocalAgent {
     coordinator: Arc<Coordinator>,
+    client: String,
     caller: Caller,
+    /// The session that the client's hooks made known, where they did.
+    hooked: Option<SessionId>,
     registered: OnceCell<()>,
+    heartbeats: OnceLock<AbortHandle>,
+}
+
+impl Drop for LocalAgent {
+    fn drop(&mut self) {
+        if let Some(heartbeats) = self.heartbeats.get() {
+            heartbeats.abort();
+        }
+    }
 }
 
 impl LocalAgent {
@@ -34,7 +49,15 @@ impl LocalAgent {
     /// [`Failure`] when no name can be made of them.
     pub fn new(coordinator: Arc<Coordinator>, client_name: &str) -> Result<Self, Failure> {
         let caller = local_caller(coordinator.settings(), client_name)?;
-        Ok(Self { coordinator, caller, registered: OnceCell::new() })
+        let hooked = hooked_session(coordinator.settings(), client_name).map(|session| session.session_id);
+        let (client, registered, heartbeats) = (client_name.to_owned(), OnceCell::new(), OnceLock::new());
+        Ok(Self { coordinator, client, caller, hooked, registered, heartbeats })
+    }
+
+    /// Is the client still in the session in which this process acts? It may begin another without starting anew.
+    pub fn is_current(&self) -> bool {
+        let hooked = hooked_session(self.coordinator.settings(), &self.client);
+        hooked.map(|session| session.session_id) == self.hooked
     }
 
     /// Who it is.
@@ -54,8 +77,13 @@ impl LocalAgent {
         }
         self.registered
             .get_or_try_init(|| async {
-                if let Some(register) = registry::find(RegisterSession::NAME) {
-                    self.run(register, json!({})).await?;
+                // The hooks register the session that they make known.
+                if let Some(register) = registry::find(RegisterSession::NAME).filter(|_| self.hooked.is_none()) {
+                    match self.run(register, json!({})).await {
+                        // Whoever may only look has no session.
+                        Err(Failure::Forbidden(_)) => return Ok(()),
+                        other => drop(other?),
+                    }
                 }
                 self.keep_alive();
                 Ok::<(), Failure>(())
@@ -78,7 +106,7 @@ impl LocalAgent {
     fn keep_alive(&self) {
         let every = self.coordinator.settings().heartbeat_every();
         let (coordinator, caller) = (self.coordinator.clone(), self.caller.clone());
-        tokio::spawn(async move {
+        let beating = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
                 let Some(heartbeat) = registry::find(Heartbeat::NAME) else { return };
@@ -88,26 +116,60 @@ impl LocalAgent {
                 }
             }
         });
+        self.heartbeats.get_or_init(|| beating.abort_handle());
     }
 }
 
 /// Who a client of this name is, started where the settings say and as they say.
 ///
+/// Where the client's hooks have made its session known, the process acts in that session; else it has one of its own.
+///
 /// # Errors
 /// [`Failure`] when no name can be made of them.
 pub fn local_caller(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
     let wrong = |e: model::id::BadName| Failure::Internal(e.to_string());
-    let session_id = match &settings.session_id {
-        Some(session_id) => session_id.clone(),
+    let caller = caller_of(settings, client_name)?;
+    if let Some(session) = hooked_session(settings, client_name) {
+        let agent_id = if settings.agent_id.is_some() { caller.agent_id } else { session.agent_id };
+        return Ok(Caller { agent_id, agent_type: caller.agent_type, session_id: Some(session.session_id) });
+    }
+    let session_id = match caller.session_id {
+        Some(session_id) => session_id,
         None => SessionId::new(Uuid::now_v7().to_string()).map_err(wrong)?,
     };
-    let client = slug(client_name);
+    Ok(Caller { session_id: Some(session_id), ..caller })
+}
+
+/// The same without a session, unless the settings name one: who a client is that is alone in its work tree.
+///
+/// # Errors
+/// [`Failure`] when no name can be made of them.
+pub fn caller_of(settings: &Settings, client_name: &str) -> Result<Caller, Failure> {
+    let client = client_of(client_name);
     let agent_id = match &settings.agent_id {
         Some(agent_id) => agent_id.clone(),
-        None => AgentId::new(derived_name(&client, settings.worktree.as_deref())).map_err(wrong)?,
+        None => AgentId::new(derived_name(&client, settings.worktree.as_deref()))
+            .map_err(|e| Failure::Internal(e.to_string()))?,
     };
     let agent_type = settings.agent_type.clone().unwrap_or_else(|| agent_type_of(&client).to_owned());
-    Ok(Caller { agent_id, agent_type, session_id: Some(session_id) })
+    Ok(Caller { agent_id, agent_type, session_id: settings.session_id.clone() })
+}
+
+/// The session that the client's hooks made known and that this process was started in.
+fn hooked_session(settings: &Settings, client_name: &str) -> Option<LocalSession> {
+    if settings.session_id.is_some() {
+        return None;
+    }
+    let repository = Repository::around(settings.worktree.as_deref()?)?;
+    LocalSessions::of(&repository).around_this_process(Some(&client_of(client_name)))
+}
+
+/// A client goes by several names: to its tools it may call itself otherwise than to its hooks.
+fn client_of(name: &str) -> String {
+    let slug = slug(name);
+    let known = ["claude-code", "codex", "gemini-cli"];
+    let family = |client: &&&str| slug.contains(client.split('-').next().unwrap_or_default());
+    known.iter().find(family).map_or(slug.clone(), |client| (*client).to_owned())
 }
 
 /// The same client in the same work tree is the same agent, also after a restart; in another work tree, another.
@@ -149,5 +211,9 @@ mod tests {
         assert_ne!(name("/a/project"), name("/b/project"));
         assert!(name("/a/project").starts_with("claude-code@project-"));
         assert_eq!(slug("Claude Code (beta)"), "claude-code--beta");
+        assert_eq!(client_of("codex-mcp-client"), "codex");
+        assert_eq!(client_of("Claude Code (beta)"), "claude-code");
+        assert_eq!(client_of("gemini-cli-mcp-client"), "gemini-cli");
+        assert_eq!(client_of("inspector"), "inspector");
     }
 }

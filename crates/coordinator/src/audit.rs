@@ -1,4 +1,15 @@
-//! The audit trail, to be read.
+//! The audit trail, to be read; below it, what makes it provable.
+//!
+//! - [`walk`]: verifies it; [`checkpoint`], [`signing_key`]: signs how it stands; [`proof`]: proves a row of it
+//! - [`operations`]: the operations on these; [`export`]: other forms of it; `retention`: its oldest rows go
+
+pub mod checkpoint;
+pub mod export;
+pub mod operations;
+pub mod proof;
+mod retention;
+pub mod signing_key;
+pub mod walk;
 
 use jiff::Timestamp;
 use model::audit::{AuditEntry, AuditFilter};

@@ -1,10 +1,14 @@
 //! Why an operation gave no answer: for people and agents in a sentence, for programs by a stable code.
 
+use model::approvals::ApprovalStatus;
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
+use model::limits::Limit;
 use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
+
+use crate::redact::{kept, kept_value};
 
 /// What is wrong with one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,13 @@ pub enum Failure {
     Forbidden(Details),
     /// It cannot be done as things are, and asking again will not help.
     Conflict(Details),
+    /// The caller's key has made too many requests.
+    TooMany {
+        /// How many it may make in a minute.
+        per_minute: u32,
+        /// After how many seconds it may make the next one.
+        seconds: u64,
+    },
     /// The database does not answer.
     Unavailable(String),
     /// A defect of ours.
@@ -83,19 +94,27 @@ impl Failure {
         match self {
             Self::Invalid { code, .. } => code,
             Self::Forbidden(details) | Self::Conflict(details) => details.code,
+            Self::TooMany { .. } => "rate_limited",
             Self::Unavailable(_) => "database_unavailable",
             Self::Internal(_) => "internal_error",
         }
     }
 
-    /// The sentence.
+    /// The sentence, without secrets: it may quote the request, or what the database says of it.
     pub fn message(&self) -> String {
+        kept(&self.sentence())
+    }
+
+    fn sentence(&self) -> String {
         match self {
             Self::Invalid { fields, .. } => {
                 let each: Vec<String> = fields.iter().map(|f| format!("{}: {}", f.field, f.message)).collect();
                 each.join("; ")
             }
             Self::Forbidden(details) | Self::Conflict(details) => details.message.clone(),
+            Self::TooMany { per_minute, seconds } => {
+                format!("this key may make {per_minute} requests a minute: try again in {seconds} s")
+            }
             Self::Unavailable(why) => why.clone(),
             Self::Internal(why) => format!("this is a defect of the coordinator: {why}"),
         }
@@ -106,12 +125,17 @@ impl Failure {
         let mut body = json!({"success": false, "error": self.code(), "message": self.message()});
         match self {
             Self::Invalid { fields, .. } => {
-                body["fields"] = fields.iter().map(|f| json!({"field": f.field, "message": f.message})).collect();
+                body["fields"] =
+                    fields.iter().map(|f| json!({"field": kept(&f.field), "message": kept(&f.message)})).collect();
             }
             Self::Forbidden(details) | Self::Conflict(details) => {
                 for (name, value) in &details.more {
-                    body[name] = value.clone();
+                    body[name] = kept_value(value);
                 }
+            }
+            Self::TooMany { per_minute, seconds } => {
+                body["limit"] = json!(per_minute);
+                body["retry_after_seconds"] = json!(seconds);
             }
             Self::Unavailable(_) | Self::Internal(_) => {}
         }
@@ -143,9 +167,19 @@ impl From<Refusal> for Failure {
         match &refusal {
             Refusal::UnknownDependency { .. } => Self::field("depends_on", message).with_code(refusal.code()),
             Refusal::DeadlineExceeded => Self::field("deadline", message).with_code(refusal.code()),
-            Refusal::SessionNotYours { .. } | Refusal::IdentityMismatch { .. } => {
+            Refusal::ResourceLimitExceeded { allowed, used, .. } => {
+                let mut more = more;
+                more.insert("left".into(), allowed.saturating_sub(*used).into());
                 Self::Forbidden(Details { code: refusal.code(), message, more })
             }
+            Refusal::SessionNotYours { .. }
+            | Refusal::IdentityMismatch { .. }
+            | Refusal::InsufficientTrustLevel { .. }
+            | Refusal::DestructiveOperationBlocked { .. }
+            | Refusal::CredentialFileProtected { .. }
+            | Refusal::OwnApproval { .. }
+            | Refusal::ApprovalMismatch { .. }
+            | Refusal::OperationNotPermitted { .. } => Self::Forbidden(Details { code: refusal.code(), message, more }),
             _ => Self::Conflict(Details { code: refusal.code(), message, more }),
         }
     }
@@ -209,10 +243,68 @@ pub fn in_words(refusal: &Refusal) -> String {
             "memory {memory_id} is out of date already: {superseded_by} took its place; recall that one, and supersede it \
              if it does not hold either"
         ),
+        Refusal::NoRecipients => {
+            "nobody else that this is for is connected: name an agent, for whom it will wait, or see discover_agents"
+                .into()
+        }
         Refusal::WorkingMemoryFull => format!(
             "all {NOTES_LIMIT} keys of this session are pinned: forget one (no value) or unpin one (pinned: false) first"
         ),
+        Refusal::RuleChanged { rule_kind, name, version: 0 } => {
+            format!("the {rule_kind} rule {name} is gone or was never there: look again, then decide")
+        }
+        Refusal::RuleChanged { rule_kind, name, version } => format!(
+            "somebody has changed the {rule_kind} rule {name} meanwhile: it is at version {version}; look at that one, then \
+             decide"
+        ),
+        Refusal::RuleNotFound { rule_kind, name } => {
+            format!("there is no {rule_kind} rule {name} in this project that could be removed")
+        }
         Refusal::KeyNotFound => "there is no such key in this project, or it is revoked already".into(),
+        Refusal::DestructiveOperationBlocked { operation, rules } => {
+            format!("{operation} is refused by the guardrails ({})", rules.join(", "))
+        }
+        Refusal::CredentialFileProtected { operation, rules } => {
+            format!(
+                "{operation} would show, change or send credentials, which only a person may allow ({})",
+                rules.join(", ")
+            )
+        }
+        Refusal::ApprovalNotFound { approval_id } => {
+            format!("there is no request {approval_id} in this project: list_approvals shows those there are")
+        }
+        Refusal::OwnApproval { approval_id } => {
+            format!("request {approval_id} is your own: somebody else decides about it; get_approval waits for that")
+        }
+        Refusal::ApprovalSettled { approval_id, status } => match status {
+            ApprovalStatus::Pending => {
+                format!("nobody has decided about request {approval_id} yet: get_approval waits")
+            }
+            status => format!(
+                "request {approval_id} is {} already: if it is needed again, ask anew with request_approval",
+                status.as_str()
+            ),
+        },
+        Refusal::ApprovalMismatch { approval_id } => format!(
+            "approval {approval_id} is for another agent, another session, or something else than this: an approval lets \
+             exactly that through which it was asked for"
+        ),
+        Refusal::SealMismatch { size } => format!(
+            "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \
+             if it stays so, run coordinator audit verify"
+        ),
+        Refusal::OperationNotPermitted { message, .. } | Refusal::InsufficientTrustLevel { message, .. } => {
+            message.clone()
+        }
+        Refusal::ResourceLimitExceeded { limit: Limit::MaxFileModifications, allowed, used, .. } => format!(
+            "your profile lets you lock {allowed} different files in a session, and you have locked {used}: work on those, \
+             or begin a new session for other work (max_file_modifications)"
+        ),
+        Refusal::ResourceLimitExceeded { limit: Limit::MaxCallsPerHour, allowed, until, .. } => format!(
+            "your profile lets you make {allowed} calls in an hour that change something, and you have made them{} \
+             (max_calls_per_hour)",
+            until.map_or_else(String::new, |until| format!(": the next is free at {until}"))
+        ),
         Refusal::IdentityMismatch { message } => message.clone(),
     }
 }

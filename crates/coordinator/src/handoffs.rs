@@ -6,6 +6,7 @@ use model::command::{Action, Outcome, WriteHandoff as Write};
 use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, SessionId};
 use model::work::{TaskFilter, TaskStatus};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +53,7 @@ impl Operation for WriteHandoff {
     const NAME: &'static str = "write_handoff";
     const SUMMARY: &'static str = "Before you stop: leave what your next session, or another agent, must know.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] =
         &[Route::post("/handoffs/write"), Route::post("/handoff/write"), Route::post("/handoffs")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;

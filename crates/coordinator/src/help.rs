@@ -80,6 +80,7 @@ impl Operation for Help {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/help")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
+    const NEEDS_PERMISSION: bool = false;
     const IS_CORE: bool = true;
 
     async fn run(_: &Context<'_>, request: HelpRequest) -> Result<HelpAnswer, Failure> {

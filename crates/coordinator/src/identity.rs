@@ -5,16 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::id::{AgentId, Caller, Project, SessionId};
+use policy::Vouched;
 use sha2::{Digest, Sha256};
 use store::StoreError;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 use crate::Coordinator;
-use crate::failure::FieldError;
+use crate::authorise::Vouching;
+use crate::failure::{Failure, FieldError};
+use crate::limiter::Limiter;
+use crate::redact;
 use crate::settings::Settings;
 
 /// How long a server may go on honouring a stored key that another process revoked.
-const STORED_KEYS_FRESH_FOR: Duration = Duration::from_secs(2);
+const STORED_KEYS_FRESH_FOR: Duration = Duration::from_millis(250);
+/// How often the use of a key is written down.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 /// How soon it looks again when it meets a key it does not know: a new key works at once, a guesser costs little.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -27,6 +34,10 @@ pub struct Principal {
     pub agent_id: Option<AgentId>,
     /// The agent type it is bound to.
     pub agent_type: Option<String>,
+    /// What it may be used for: see [`scopes`](crate::scopes). Everything when there is none.
+    pub scopes: Vec<String>,
+    /// How many requests a minute are taken from it; any number when absent.
+    pub per_minute: Option<u32>,
 }
 
 /// Who a request says it is from.
@@ -50,12 +61,18 @@ impl Named {
     /// Each field that is no name.
     pub fn read(text: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<FieldError>> {
         // What holds of an agent's name holds of the others.
-        let is_wrong = |field: &&str| text(field).is_some_and(|name| AgentId::new(name).is_err());
-        let wrong = |field: &str| FieldError {
-            field: field.into(),
-            message: "must be 1 to 256 bytes without control characters, and not blank".into(),
+        let wrong = |field: &str| {
+            let name = text(field)?;
+            let message = if redact::holds_secret(&name) {
+                redact::SECRET_AS_NAME
+            } else if AgentId::new(name).is_err() {
+                "must be 1 to 256 bytes without control characters, and not blank"
+            } else {
+                return None;
+            };
+            Some(FieldError { field: field.into(), message: message.into() })
         };
-        let errors: Vec<FieldError> = Self::FIELDS.into_iter().filter(is_wrong).map(wrong).collect();
+        let errors: Vec<FieldError> = Self::FIELDS.into_iter().filter_map(wrong).collect();
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -100,6 +117,12 @@ impl Principal {
         })
     }
 
+    /// What of a caller's names the key vouches for.
+    pub fn vouching(&self) -> Vouching {
+        let bound = |is_bound| if is_bound { Vouched::For } else { Vouched::ByNobody };
+        Vouching { agent_id: bound(self.agent_id.is_some()), agent_type: bound(self.agent_type.is_some()) }
+    }
+
     /// The caller when a request names none.
     pub fn itself(&self) -> Caller {
         let anonymous = || AgentId::new("cloud-agent");
@@ -129,20 +152,32 @@ pub struct KeyRing {
     /// From the environment, compared one by one in constant time.
     configured: Vec<([u8; 32], Principal)>,
     stored: Mutex<Stored>,
+    limiter: Limiter,
+    /// When each stored key was used: what is not written down yet, and when it last was.
+    uses: Mutex<HashMap<KeyName, Use>>,
+}
+
+/// A stored key: its project and id.
+type KeyName = (Project, Uuid);
+
+#[derive(Default)]
+struct Use {
+    is_new: bool,
+    noted_at: Option<Instant>,
 }
 
 #[derive(Default)]
 struct Stored {
     read_at: Option<Instant>,
     /// By hash. To look a hash up tells an attacker nothing: a key cannot be built towards a hash.
-    keys: Arc<HashMap<String, Principal>>,
+    keys: Arc<HashMap<String, (KeyName, Principal)>>,
 }
 
 impl KeyRing {
     /// The configured keys; the stored ones are read when they are needed.
     pub fn new(settings: &Settings) -> Self {
         let configured = settings.api_keys.iter().map(|(key, principal)| (hash(key), principal.clone())).collect();
-        Self { configured, stored: Mutex::default() }
+        Self { configured, stored: Mutex::default(), limiter: Limiter::default(), uses: Mutex::default() }
     }
 
     /// Is there any key in the configuration?
@@ -163,7 +198,26 @@ impl KeyRing {
 
     fn stored(&self, hash: &str) -> (Option<Principal>, Option<Duration>) {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        (stored.keys.get(hash).cloned(), stored.read_at.map(|at| at.elapsed()))
+        let found = stored.keys.get(hash).cloned();
+        let age = stored.read_at.map(|at| at.elapsed());
+        drop(stored);
+        let found = found.map(|(name, principal)| {
+            self.uses.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().is_new = true;
+            principal
+        });
+        (found, age)
+    }
+
+    /// The keys whose use is to be written down now.
+    pub(crate) fn take_uses(&self) -> Vec<KeyName> {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = |of_key: &Use| of_key.is_new && of_key.noted_at.is_none_or(|at| at.elapsed() >= USE_NOTED_EVERY);
+        let mut names = vec![];
+        for (name, of_key) in uses.iter_mut().filter(|(_, of_key)| is_due(of_key)) {
+            *of_key = Use { is_new: false, noted_at: Some(Instant::now()) };
+            names.push(name.clone());
+        }
+        names
     }
 
     /// Reads the stored keys again when one is next shown: a change of ours works at once.
@@ -171,7 +225,7 @@ impl KeyRing {
         self.replace_with(Stored::default());
     }
 
-    fn replace(&self, keys: HashMap<String, Principal>) {
+    fn replace(&self, keys: HashMap<String, (KeyName, Principal)>) {
         self.replace_with(Stored { read_at: Some(Instant::now()), keys: Arc::new(keys) });
     }
 
@@ -198,12 +252,30 @@ impl Coordinator {
         }
         let (keys, now) = self.store().api_keys().await?;
         let live = keys.into_iter().filter(|key| key.is_live(now)).map(|key| {
-            let principal =
-                Principal { project: Some(key.project), agent_id: key.agent_id, agent_type: key.agent_type };
-            (key.hash, principal)
+            let principal = Principal {
+                project: Some(key.project.clone()),
+                agent_id: key.agent_id,
+                agent_type: key.agent_type,
+                scopes: key.scopes,
+                per_minute: key.per_minute,
+            };
+            (key.hash, ((key.project, key.id), principal))
         });
         self.keys.replace(live.collect());
         Ok(self.keys.stored(&presented).0)
+    }
+
+    /// Counts a request of this key, which is the principal's.
+    ///
+    /// # Errors
+    /// [`Failure::TooMany`] when it is one too many.
+    pub fn count_request(&self, key: &str, principal: &Principal) -> Result<(), Failure> {
+        let Some(per_minute) = principal.per_minute else { return Ok(()) };
+        self.keys.limiter.take(hash(key), per_minute, Instant::now()).map_err(|wait| {
+            // Whole seconds, so that it is not too soon then.
+            let seconds = wait.as_secs() + 1;
+            Failure::TooMany { per_minute, seconds }
+        })
     }
 
     /// Can anybody get in: is there a configured key, or a stored one that is live?

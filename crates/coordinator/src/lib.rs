@@ -1,33 +1,51 @@
 //! What Agent Coordinator does: its operations, one module a capability, whichever door they come through.
 //!
 //! - [`operation`]: what an operation is; [`registry`]: the one list of them all
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`help`], [`keys`]: the operations
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`help`], [`keys`]: the
+//!   operations
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
+//! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
+//! - [`network`]: which hosts may be reached
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
-//! - [`pipeline`]: the way of every call: identify, validate, run, audit
-//! - [`identity`]: who is calling; [`agent`]: a process that speaks for one agent
+//! - [`pipeline`]: the way of every call: validate, identify, authorise, run, audit
+//! - [`authorise`]: may the caller do this? [`rules`]: the project's rules, as they are applied
+//! - [`profiles`], [`policies`], [`rulebook`]: rules, shown and changed
+//! - [`identity`]: who is calling, and [`scopes`]: for what; [`agent`]: a process that speaks for one agent;
+//!   [`local_sessions`]: the sessions that hooks make known on this machine
 //! - [`settings`], [`repository`], [`team`]: how it is set up, and where
 
 pub mod agent;
+pub mod approvals;
 pub mod audit;
+pub mod authorise;
 pub mod events;
 pub mod failure;
 mod free_form;
+pub mod guardrails;
 pub mod handoffs;
 pub mod help;
 pub mod identity;
 pub mod keys;
+mod limiter;
+pub mod local_sessions;
 pub mod locks;
 pub mod memories;
+pub mod messages;
+pub mod network;
 pub mod operation;
 pub mod pipeline;
+pub mod policies;
 pub mod ports;
-mod redact;
+pub mod profiles;
+pub mod redact;
 pub mod registry;
 pub mod repository;
 pub mod resources;
+pub mod rulebook;
+pub mod rules;
 mod schema;
+pub mod scopes;
 pub mod sessions;
 pub mod settings;
 pub mod skills;
@@ -38,12 +56,16 @@ pub mod working_memory;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::audit::{SYSTEM_AGENT, SYSTEM_TYPE};
 use model::command::Freed;
-use model::id::Project;
+use model::id::{AgentId, Caller, Project};
 use store::{GroupCommit, Store, StoreError};
 use tokio::sync::Notify;
 
+pub use crate::redact::without_secrets;
+
 use crate::identity::KeyRing;
+use crate::rules::RuleWatch;
 use crate::settings::Settings;
 
 /// The version of this program.
@@ -55,6 +77,7 @@ pub struct Coordinator {
     commits: GroupCommit,
     keys: KeyRing,
     settings: Settings,
+    rule_watch: RuleWatch,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
     /// Rung when anything was done in this process.
@@ -67,6 +90,7 @@ impl Coordinator {
         let keys = KeyRing::new(&settings);
         Self {
             commits: GroupCommit::new(store.clone()),
+            rule_watch: RuleWatch::new(settings.policy.clone()),
             store,
             keys,
             settings,
@@ -112,15 +136,32 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Sweeps every second, for as long as the future is polled.
+    /// Sweeps every second, and keeps the audit trail's retention every hour, for as long as the future is polled.
     pub async fn sweep_forever(&self) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut hours = tokio::time::interval(Duration::from_secs(3600));
+        hours.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(%error, "could not free what is due");
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if let Err(error) = self.sweep().await {
+                        tracing::warn!(%error, "could not free what is due");
+                    }
+                    if let Err(failure) = self.note_key_uses().await {
+                        tracing::warn!(error = failure.message(), "could not note which keys were used");
+                    }
+                }
+                _ = hours.tick() => self.keep_retention().await,
             }
+        }
+    }
+
+    /// In whose name it does what nobody asked for.
+    pub(crate) fn itself(&self) -> Caller {
+        match AgentId::new(SYSTEM_AGENT) {
+            Ok(agent_id) => Caller { agent_id, agent_type: SYSTEM_TYPE.into(), session_id: None },
+            Err(_) => unreachable!("{SYSTEM_AGENT:?} is a name"),
         }
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::command::{Acquire, Action, BlockReason, Blocked, Grant, Outcome, Refusal, Release, Wait};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, Waiter};
+use policy::{ResourceKind, Trust};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -128,6 +129,7 @@ impl Operation for AcquireLock {
     const SUMMARY: &'static str =
         "Lock files or keys before you change them; repeat to refresh. If blocked: by whom, why, until when.";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Key;
     const ROUTES: &'static [Route] = &[Route::post("/locks/acquire")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::AgentAndType;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
@@ -356,6 +358,8 @@ impl Operation for ReleaseLock {
     const NAME: &'static str = "release_lock";
     const SUMMARY: &'static str = "Release your locks as soon as you are done.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
+    const RESOURCE: ResourceKind = ResourceKind::Key;
     const ROUTES: &'static [Route] = &[Route::post("/locks/release")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
@@ -442,6 +446,7 @@ impl Operation for CheckLocks {
     const NAME: &'static str = "check_locks";
     const SUMMARY: &'static str = "See what is locked, by whom and until when.";
     const ACCESS: Access = Access::Read;
+    const RESOURCE: ResourceKind = ResourceKind::Key;
     const ROUTES: &'static [Route] = &[Route::get("/locks")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const IS_CORE: bool = true;
@@ -481,6 +486,7 @@ impl Operation for LockStatus {
     const NAME: &'static str = "lock_status";
     const SUMMARY: &'static str = "Tell whether a path is locked, and by whom.";
     const ACCESS: Access = Access::PublicRead;
+    const RESOURCE: ResourceKind = ResourceKind::Key;
     const ROUTES: &'static [Route] = &[Route::get("/locks/status/{*file_path}")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const IS_TOOL: bool = false;

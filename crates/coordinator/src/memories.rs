@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::command::{Action, Outcome};
 use model::memories::{Effect, EventType, Remember, Source, canonical_tags};
 use model::ranking::{Question, Ranked, Why};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -109,6 +110,7 @@ impl Operation for RememberMemory {
     const NAME: &'static str = "remember";
     const SUMMARY: &'static str = "Store what you learnt, for all agents and later sessions.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/memory/store")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;

@@ -1,11 +1,16 @@
 //! What an operation is. Doors are derived from this description; none of them knows an operation by name.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
 use model::JsonText;
+use model::approvals::Pass;
 use model::command::{Action, Command, Outcome};
 use model::id::{Caller, Project};
+use model::limits::Limits;
+pub use policy::Door;
+use policy::{Profile, ResourceKind, Trust, Vouched};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,17 +19,6 @@ use uuid::Uuid;
 
 use crate::Coordinator;
 use crate::failure::Failure;
-
-/// The way a call came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// A tool call.
-    Mcp,
-    /// A request.
-    Http,
-    /// A command line.
-    Cli,
-}
 
 /// What an operation needs and may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +92,21 @@ pub trait Operation: 'static {
     const ROUTES: &'static [Route];
     /// How its body names its caller.
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Optional;
+    /// The trust that it needs: none to look, and what all normal work needs to change something.
+    const LEVEL: Trust = match Self::ACCESS {
+        Access::PublicRead | Access::Read => Trust::Untrusted,
+        Access::Write => Trust::Standard,
+    };
+    /// What it is done with, for policies.
+    const RESOURCE: ResourceKind = ResourceKind::Project;
+    /// Must it be permitted? What only tells of the program itself need not.
+    const NEEDS_PERMISSION: bool = true;
     /// Groups of fields of which one is needed, the preferred one first.
     const ONE_OF: &'static [&'static [&'static str]] = &[];
     /// Is it a tool?
     const IS_TOOL: bool = true;
+    /// Is it listed as one? What mostly people do is not, and can be called all the same.
+    const IS_LISTED: bool = true;
     /// Is it listed where only the tools are that most agents need?
     const IS_CORE: bool = false;
     /// Fields that few calls need: `help` tells of them, the list of tools does not.
@@ -128,6 +133,12 @@ pub struct Context<'a> {
     pub caller: Caller,
     /// How it came in.
     pub door: Door,
+    /// What the caller has been given.
+    pub profile: Arc<Profile>,
+    /// Does anybody say so but the caller itself?
+    pub(crate) vouched: Vouched,
+    /// Of its limits those that are to be kept.
+    pub(crate) limits: Limits,
     pub(crate) operation: &'static str,
     pub(crate) parameters: JsonText,
     pub(crate) received: Instant,
@@ -139,12 +150,22 @@ impl Context<'_> {
     /// # Errors
     /// [`Failure`] when the database does not answer. A refusal is an outcome.
     pub async fn apply(&self, action: Action) -> Result<Outcome, Failure> {
+        self.apply_with(None, action).await
+    }
+
+    /// The same with the approval that lets it through, which is used up by it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn apply_with(&self, approval: Option<Pass>, action: Action) -> Result<Outcome, Failure> {
         let command = Command {
             id: Uuid::now_v7(),
             caller: self.caller.clone(),
             operation: self.operation.to_owned(),
             parameters: self.parameters.clone(),
             duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
+            limits: self.limits,
+            approval,
             action,
         };
         let outcome = self.coordinator.commits.apply(self.project, command).await?;
@@ -163,6 +184,10 @@ pub struct Entry {
     pub summary: &'static str,
     /// See [`Operation::ACCESS`].
     pub access: Access,
+    /// What policies know of it.
+    pub action: policy::Action,
+    /// See [`Operation::NEEDS_PERMISSION`].
+    pub needs_permission: bool,
     /// See [`Operation::ROUTES`].
     pub routes: &'static [Route],
     /// See [`Operation::BODY_IDENTITY`].
@@ -171,6 +196,8 @@ pub struct Entry {
     pub one_of: &'static [&'static [&'static str]],
     /// See [`Operation::IS_TOOL`].
     pub is_tool: bool,
+    /// See [`Operation::IS_LISTED`].
+    pub is_listed: bool,
     /// See [`Operation::IS_CORE`].
     pub is_core: bool,
     /// See [`Operation::SELDOM`].
@@ -194,10 +221,18 @@ impl Entry {
             name: O::NAME,
             summary: O::SUMMARY,
             access: O::ACCESS,
+            action: policy::Action {
+                name: O::NAME,
+                level: O::LEVEL,
+                reads: O::ACCESS != Access::Write,
+                resource: O::RESOURCE,
+            },
+            needs_permission: O::NEEDS_PERMISSION,
             routes: O::ROUTES,
             body_identity: O::BODY_IDENTITY,
             one_of: O::ONE_OF,
             is_tool: O::IS_TOOL,
+            is_listed: O::IS_LISTED,
             is_core: O::IS_CORE,
             seldom: O::SELDOM,
             is_idempotent: O::IS_IDEMPOTENT,

@@ -1,17 +1,20 @@
-//! The way of every call, whichever door it came through: validate, identify, run, audit.
+//! The way of every call, whichever door it came through: validate, identify, authorise, run, audit.
 
 use std::time::Instant;
 
 use model::JsonText;
 use model::command::{Action, Refusal};
 use model::id::{Caller, Project};
+use model::limits::Limits;
+use policy::Vouched;
 use serde_json::{Map, Value};
 
 use crate::Coordinator;
+use crate::authorise::{Vouching, authorise, nobody};
 use crate::failure::{Failure, FieldError};
 use crate::identity::{Named, Principal};
 use crate::operation::{BodyIdentity, Context, Door, Entry};
-use crate::redact::Redacted;
+use crate::redact::{Redacted, take_secrets};
 
 /// The fields that hold lock keys. They say for themselves what is wrong with a text, also with one that no database
 /// can store.
@@ -35,15 +38,19 @@ impl Coordinator {
         arguments: Value,
     ) -> Result<Value, Failure> {
         let received = Instant::now();
-        let arguments = object(arguments)?;
+        let mut arguments = object(arguments)?;
         let mut errors = wrong_fields(entry, &arguments, false);
         errors.extend(unknown_fields(entry, &arguments));
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
+        let redacted = take_secrets(&mut arguments).map_err(invalid)?;
         let parameters = JsonText::new(&Redacted(&arguments));
-        let context = self.context(entry, project, caller.clone(), door, parameters, received);
-        (entry.run)(&context, arguments).await
+        let mut context = self.context(entry, project, caller.clone(), door, parameters, received);
+        // It runs where the database is, or the door has made sure.
+        authorise(&mut context, entry, Vouching::ALL, &arguments).await?;
+        let answer = (entry.run)(&context, arguments).await?;
+        Ok(telling(answer, redacted))
     }
 
     /// A call whose body may name the caller: an HTTP request. Fields that the operation does not have are ignored.
@@ -64,10 +71,12 @@ impl Coordinator {
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
+        let redacted = take_secrets(&mut arguments).map_err(invalid)?;
         let parameters = JsonText::new(&Redacted(&arguments));
         let named = take_names(entry, &mut arguments).map_err(invalid)?;
         let context = self.context(entry, project, principal.itself(), Door::Http, parameters, received);
-        run_as(context, entry, principal, named, arguments).await
+        let answer = run_as(context, entry, principal, named, arguments).await?;
+        Ok(telling(answer, redacted))
     }
 
     /// A tool call over HTTP: `named` is who the request's headers name, and the arguments may name another. A field that
@@ -85,6 +94,7 @@ impl Coordinator {
     ) -> Result<Value, Failure> {
         let received = Instant::now();
         let mut arguments = object(arguments)?;
+        let redacted = take_secrets(&mut arguments).map_err(invalid)?;
         let parameters = JsonText::new(&Redacted(&arguments));
         let (own, mut errors) = match take_names(entry, &mut arguments) {
             Ok(own) => (own, vec![]),
@@ -96,7 +106,8 @@ impl Coordinator {
             return Err(invalid(errors));
         }
         let context = self.context(entry, project, principal.itself(), Door::Mcp, parameters, received);
-        run_as(context, entry, principal, own.or(named), arguments).await
+        let answer = run_as(context, entry, principal, own.or(named), arguments).await?;
+        Ok(telling(answer, redacted))
     }
 
     fn context<'a>(
@@ -108,11 +119,23 @@ impl Coordinator {
         parameters: JsonText,
         received: Instant,
     ) -> Context<'a> {
-        Context { coordinator: self, project, caller, door, operation: entry.name, parameters, received }
+        Context {
+            coordinator: self,
+            project,
+            caller,
+            door,
+            profile: nobody(),
+            vouched: Vouched::ByNobody,
+            limits: Limits::NONE,
+            operation: entry.name,
+            parameters,
+            received,
+        }
     }
 }
 
-/// Runs it for whom the request names. A request in another's name is refused, and the refusal is in the audit trail.
+/// Runs it for whom the request names. A request in another's name, or for what its key is not for, is refused, and the
+/// refusal is in the audit trail.
 async fn run_as(
     mut context: Context<'_>,
     entry: &Entry,
@@ -120,17 +143,33 @@ async fn run_as(
     named: Named,
     arguments: Value,
 ) -> Result<Value, Failure> {
-    match principal.caller(named) {
+    let caller = principal.caller(named).map_err(|message| Refusal::IdentityMismatch { message }).and_then(|caller| {
+        principal
+            .permits(entry)
+            .map_err(|message| Refusal::OperationNotPermitted { message, policies: vec![] })
+            .map(|()| caller)
+    });
+    match caller {
         Ok(caller) => {
             context.caller = caller;
+            authorise(&mut context, entry, principal.vouching(), &arguments).await?;
             (entry.run)(&context, arguments).await
         }
-        Err(message) => {
-            let refusal = Refusal::IdentityMismatch { message };
+        Err(refusal) => {
             context.apply(Action::Refuse(refusal.clone())).await?;
             Err(refusal.into())
         }
     }
+}
+
+/// The answer, which tells from which fields of the request secrets were taken.
+fn telling(mut answer: Value, redacted: Vec<String>) -> Value {
+    if let Some(answer) = answer.as_object_mut()
+        && !redacted.is_empty()
+    {
+        answer.insert("redacted".into(), redacted.into());
+    }
+    answer
 }
 
 /// Takes out of the arguments who is calling, where the operation lets them say so.
@@ -242,6 +281,9 @@ impl Coordinator {
             project,
             caller: caller.clone(),
             door: Door::Cli,
+            profile: nobody(),
+            vouched: Vouched::For,
+            limits: Limits::NONE,
             operation,
             parameters: JsonText::new(&Redacted(parameters)),
             received: Instant::now(),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use model::command::{Action, AllocatePorts as Allocate, Outcome};
 use model::id::SessionId;
 use model::ports::{BLOCK_SIZE, PortBlock, PortPlan};
+use policy::{ResourceKind, Trust};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpSocket;
@@ -89,6 +90,7 @@ impl Operation for AllocatePorts {
     const NAME: &'static str = "allocate_ports";
     const SUMMARY: &'static str = "Get four ports of your own for the services you start.";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Session;
     const ROUTES: &'static [Route] = &[Route::post("/ports/allocate")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
     const IS_IDEMPOTENT: bool = true;
@@ -157,6 +159,8 @@ impl Operation for ReleasePorts {
     const NAME: &'static str = "release_ports";
     const SUMMARY: &'static str = "Give a session's ports back.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
+    const RESOURCE: ResourceKind = ResourceKind::Session;
     const ROUTES: &'static [Route] = &[Route::post("/ports/release")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
     const IS_IDEMPOTENT: bool = true;

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use crate::operation::Entry;
-use crate::{audit, handoffs, help, locks, memories, ports, sessions, skills, work, working_memory};
+use crate::{
+    approvals, audit, guardrails, handoffs, help, locks, memories, messages, network, policies, ports, profiles,
+    rulebook, sessions, skills, work, working_memory,
+};
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
@@ -25,6 +28,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<sessions::Heartbeat>(),
         Entry::of::<sessions::DiscoverAgents>(),
         Entry::of::<sessions::CleanupDeadAgents>(),
+        Entry::of::<sessions::EndSession>(),
+        Entry::of::<messages::SendMessage>(),
+        Entry::of::<messages::ReadMessages>(),
+        Entry::of::<messages::ListMessages>(),
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),
@@ -34,7 +41,32 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<working_memory::GetNotes>(),
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
+        Entry::of::<network::CheckNetwork>(),
+        Entry::of::<network::ListNetworkRules>(),
+        Entry::of::<network::ChangeNetworkRules>(),
         Entry::of::<audit::QueryAudit>(),
+        Entry::of::<guardrails::CheckGuardrails>(),
+        Entry::of::<guardrails::ListGuardrails>(),
+        Entry::of::<guardrails::PutGuardrails>(),
+        Entry::of::<approvals::RequestApproval>(),
+        Entry::of::<approvals::GetApproval>(),
+        Entry::of::<approvals::ListApprovals>(),
+        Entry::of::<approvals::DecideApproval>(),
+        Entry::of::<audit::operations::VerifyAudit>(),
+        Entry::of::<audit::operations::CheckpointAudit>(),
+        Entry::of::<audit::operations::ProveAudit>(),
+        Entry::of::<audit::operations::ExportAudit>(),
+        Entry::of::<profiles::GetMyProfile>(),
+        Entry::of::<profiles::ListProfiles>(),
+        Entry::of::<profiles::PutProfile>(),
+        Entry::of::<profiles::AssignProfile>(),
+        Entry::of::<policies::CheckPolicy>(),
+        Entry::of::<policies::ValidateCedarPolicy>(),
+        Entry::of::<policies::ListPolicies>(),
+        Entry::of::<policies::PutPolicy>(),
+        Entry::of::<policies::ReplayPolicy>(),
+        Entry::of::<rulebook::RuleHistory>(),
+        Entry::of::<rulebook::RollBackRule>(),
         Entry::of::<help::Help>(),
     ]
 });
@@ -42,6 +74,11 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
 /// All operations.
 pub fn operations() -> &'static [Entry] {
     &OPERATIONS
+}
+
+/// What policies know of the operations.
+pub fn actions() -> Vec<policy::Action> {
+    OPERATIONS.iter().map(|entry| entry.action).collect()
 }
 
 /// The operation of this name.
@@ -54,11 +91,11 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 pub enum ToolSet {
     /// Those that most agents need: each costs an agent context, whether it is used or not.
     Core,
-    /// Every operation that is a tool.
+    /// Every operation that is a tool, but for those that mostly people call.
     All,
 }
 
 /// The operations that are listed as tools.
 pub fn tools(set: ToolSet) -> impl Iterator<Item = &'static Entry> {
-    OPERATIONS.iter().filter(move |entry| entry.is_tool && (set == ToolSet::All || entry.is_core))
+    OPERATIONS.iter().filter(move |entry| entry.is_tool && entry.is_listed && (set == ToolSet::All || entry.is_core))
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use model::command::{Action, Cleanup, Outcome, Refusal, Register};
 use model::id::SessionId;
 use model::sessions::{Session, SessionStatus};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -44,6 +45,7 @@ impl Operation for RegisterSession {
     const NAME: &'static str = "register_session";
     const SUMMARY: &'static str = "Announce yourself: what you can do and what you work on.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/agents/register")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
@@ -116,6 +118,7 @@ impl Operation for Heartbeat {
     const NAME: &'static str = "heartbeat";
     const SUMMARY: &'static str = "Say you are alive: keeps your session and claims.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/agents/heartbeat")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
@@ -134,6 +137,47 @@ impl Operation for Heartbeat {
             Outcome::Renewed { session_id, tasks } => Ok(answer(true, session_id, tasks, None)),
             Outcome::Refused(refusal @ (Refusal::SessionNotFound | Refusal::SessionExpired { .. })) => {
                 Ok(answer(false, context.caller.session_id.clone(), 0, Some(&refusal)))
+            }
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
+
+/// Ends the caller's session.
+pub struct EndSession;
+
+/// Nothing to say but "done".
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct EndRequest {}
+
+/// What was freed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EndAnswer {
+    success: bool,
+    locks_released: u32,
+    tasks_requeued: u32,
+}
+
+impl Operation for EndSession {
+    type Request = EndRequest;
+    type Answer = EndAnswer;
+    const NAME: &'static str = "end_session";
+    const SUMMARY: &'static str = "Leave: frees your session's locks and claims at once.";
+    const ACCESS: Access = Access::Write;
+    const ROUTES: &'static [Route] = &[Route::post("/agents/end")];
+    const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_IDEMPOTENT: bool = true;
+
+    async fn run(context: &Context<'_>, _: EndRequest) -> Result<EndAnswer, Failure> {
+        match context.apply(Action::EndSession).await? {
+            Outcome::SessionEnded { freed } => {
+                context.coordinator.released.notify_waiters();
+                Ok(EndAnswer { success: true, locks_released: freed.locks, tasks_requeued: freed.tasks })
+            }
+            // It is over, as was asked.
+            Outcome::Refused(Refusal::SessionNotFound | Refusal::SessionExpired { .. }) => {
+                Ok(EndAnswer { success: true, locks_released: 0, tasks_requeued: 0 })
             }
             Outcome::Refused(refusal) => Err(refusal.into()),
             other => Err(Failure::unexpected(&other)),
@@ -339,6 +383,9 @@ impl<'a> Context<'a> {
             project: self.project,
             caller: model::id::Caller { session_id: Some(session_id), ..self.caller.clone() },
             door: self.door,
+            profile: self.profile.clone(),
+            vouched: self.vouched,
+            limits: self.limits,
             operation: self.operation,
             parameters: self.parameters.clone(),
             received: self.received,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::id::{AgentId, Project, SessionId};
 use model::locks::TTL_MINUTES;
 use model::ports::{BLOCK_SIZE, LAST_FIRST_PORT, PortPlan};
+use policy::Trust;
 use store::postgres::{PoolSize, PostgresStore, PostgrestAddress};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
@@ -16,6 +17,8 @@ use store::{Clock, Store, StoreError};
 use crate::identity::Principal;
 use crate::registry::ToolSet;
 use crate::repository::Repository;
+use crate::rules::Compiler;
+use crate::scopes;
 
 /// Every setting: its name in the environment. In `coordinator.toml` it has the same name in lower case.
 const NAMES: &[&str] = &[
@@ -23,15 +26,24 @@ const NAMES: &[&str] = &[
     "AGENT_TYPE",
     "API_HOST",
     "API_PORT",
+    "AUDIT_RETENTION_DAYS",
+    "AUDIT_SIGNING_KEY",
+    "CEDAR_SCHEMA_PATH",
     "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
+    "COORDINATION_API_URL",
     "COORDINATOR_DB",
     "COORDINATOR_KEY_FOR_READS",
     "COORDINATOR_PROJECT",
+    "COORDINATOR_STRICT",
     "COORDINATOR_TOOLS",
     "DB_BACKEND",
+    "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
+    "NETWORK_DEFAULT_POLICY",
+    "POLICY_ENGINE",
+    "POLICY_FILES",
     "PORT_ALLOC_BASE",
     "PORT_ALLOC_MAX_SESSIONS",
     "PORT_ALLOC_RANGE",
@@ -39,6 +51,8 @@ const NAMES: &[&str] = &[
     "POSTGRES_DSN",
     "POSTGRES_POOL_MAX",
     "POSTGRES_POOL_MIN",
+    "PROFILES_DEFAULT_TRUST",
+    "PROFILES_ENFORCE_LIMITS",
     "SESSION_ID",
     "SESSION_TTL_SECONDS",
     "SUPABASE_REST_PREFIX",
@@ -78,12 +92,69 @@ pub struct Settings {
     pub api_port: u16,
     /// `COORDINATION_API_KEYS`, and who they are bound to.
     pub api_keys: Vec<(String, Principal)>,
+    /// `AUDIT_RETENTION_DAYS`: how long a row of the audit trail is kept; 0 for ever.
+    pub audit_retention_days: u32,
+    /// `AUDIT_SIGNING_KEY`: the file with the key that signs checkpoints, where there is a place for one.
+    pub audit_signing_key: Option<PathBuf>,
     /// `COORDINATOR_KEY_FOR_READS`: the public reads need a key too.
     pub key_for_reads: bool,
     /// `COORDINATION_API_KEY`: what opens the server that an agent on this machine is to use.
     pub api_key: Option<String>,
+    /// `COORDINATION_API_URL`: that server, where an agent's processes are to use one instead of the database.
+    pub api_url: Option<String>,
+    /// `COORDINATOR_STRICT`, `strict` in the file: an agent's edits are denied while the coordinator is away.
+    pub strict: bool,
+    /// `HOOK_LEASE_MINUTES`: how long the lock lasts that a hook takes before an edit, unless it is renewed.
+    pub hook_lease_minutes: u32,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
+    /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
+    pub network_default: network::Access,
+    /// `POLICY_...`, `PROFILES_...` and `CEDAR_SCHEMA_PATH`: who may do what.
+    pub policy: PolicySettings,
+}
+
+/// Who may do what, as far as it is no rule of a project's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// `POLICY_ENGINE`: what decides.
+    pub engine: PolicyEngine,
+    /// `PROFILES_DEFAULT_TRUST`: how far an agent is trusted for whose type there is no profile.
+    pub default_trust: Trust,
+    /// `PROFILES_ENFORCE_LIMITS`: do the limits of profiles count?
+    pub enforce_limits: bool,
+    /// What is in the file `CEDAR_SCHEMA_PATH`: a schema in the place of the one that is made of the operations.
+    pub schema: Option<String>,
+    /// `POLICY_FILES`: policies in Cedar that hold in every project.
+    pub files: Vec<PolicyFile>,
+}
+
+/// What decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyEngine {
+    /// Levels of trust.
+    Native,
+    /// Policies in Cedar.
+    Cedar,
+}
+
+impl PolicyEngine {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Cedar => "cedar",
+        }
+    }
+}
+
+/// A file of policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// Its name without its ending: that of the policies in it.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
 }
 
 /// Where the state is kept.
@@ -168,12 +239,21 @@ impl Settings {
             api_host: source.text("API_HOST").unwrap_or_else(|| "127.0.0.1".into()),
             api_port: source.number("API_PORT", 0..=65_535, 8081) as u16,
             api_keys: source.api_keys(),
-            key_for_reads: source.parsed("COORDINATOR_KEY_FOR_READS", |v| match v {
-                "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err("must be true or false".into()),
-            }) == Some(true),
+            key_for_reads: source.truth("COORDINATOR_KEY_FOR_READS", false),
+            api_url: source.text("COORDINATION_API_URL"),
+            strict: source.truth("COORDINATOR_STRICT", false),
+            hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
+            audit_retention_days: source.number("AUDIT_RETENTION_DAYS", 0..=36_500, 90),
+            audit_signing_key: source.signing_key(),
             api_key: source.text("COORDINATION_API_KEY"),
+            network_default: source
+                .parsed("NETWORK_DEFAULT_POLICY", |v| match v {
+                    "allow" => Ok(network::Access::Allow),
+                    "deny" => Ok(network::Access::Deny),
+                    _ => Err("must be allow or deny".into()),
+                })
+                .unwrap_or_default(),
+            policy: source.policy(),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
                     "core" => Ok(ToolSet::Core),
@@ -209,7 +289,8 @@ impl Source<'_> {
             Err(error) => return self.bad.push(format!("{}: {error}", path.display())),
         };
         for (name, value) in table {
-            let upper = name.to_uppercase();
+            // In the file it is clear whose it is.
+            let upper = if name == "strict" { "COORDINATOR_STRICT".to_owned() } else { name.to_uppercase() };
             if !NAMES.contains(&upper.as_str()) || name != name.to_lowercase() {
                 let known = NAMES.join(", ").to_lowercase();
                 self.bad.push(format!("{}: there is no setting {name}; there are {known}", path.display()));
@@ -219,8 +300,14 @@ impl Source<'_> {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(truth) => truth.to_string(),
+                toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
+                    items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                }
                 _ => {
-                    self.bad.push(format!("{}: {name} must be a string, a number or a truth value", path.display()));
+                    self.bad.push(format!(
+                        "{}: {name} must be a string, a number, a truth value or a list of strings",
+                        path.display()
+                    ));
                     continue;
                 }
             };
@@ -266,6 +353,51 @@ impl Source<'_> {
                 .ok_or_else(|| format!("must be a whole number from {} to {}", allowed.start(), allowed.end()))
         };
         self.parsed(name, parse).unwrap_or(default)
+    }
+
+    fn truth(&mut self, name: &str, default: bool) -> bool {
+        let parse = |text: &str| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("must be true or false".into()),
+        };
+        self.parsed(name, parse).unwrap_or(default)
+    }
+
+    fn policy(&mut self) -> PolicySettings {
+        let usual = Trust::Standard;
+        let trust = self.number("PROFILES_DEFAULT_TRUST", 0..=4, usual.level().into());
+        let engine = self.parsed("POLICY_ENGINE", |v| match v {
+            "native" => Ok(PolicyEngine::Native),
+            "cedar" => Ok(PolicyEngine::Cedar),
+            _ => Err("must be native or cedar".into()),
+        });
+        let schema = self.text("CEDAR_SCHEMA_PATH").and_then(|path| {
+            let read = std::fs::read_to_string(self.home.join(&path));
+            read.map_err(|why| self.bad.push(format!("CEDAR_SCHEMA_PATH is {path:?}: it cannot be read: {why}"))).ok()
+        });
+        let settings = PolicySettings {
+            engine: engine.unwrap_or(PolicyEngine::Native),
+            default_trust: Trust::of(trust.into()).unwrap_or(usual),
+            enforce_limits: self.truth("PROFILES_ENFORCE_LIMITS", true),
+            schema,
+            files: self.policy_files(),
+        };
+        self.bad.extend(Compiler::new(settings.clone()).mistakes_of_files());
+        settings
+    }
+
+    /// The files that `POLICY_FILES` names, those of a directory that end with `.cedar`.
+    fn policy_files(&mut self) -> Vec<PolicyFile> {
+        let named = self.text("POLICY_FILES").unwrap_or_default();
+        let mut files = vec![];
+        for path in named.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+            match read_policies(&self.home.join(path)) {
+                Ok(read) => files.extend(read),
+                Err(why) => self.bad.push(format!("POLICY_FILES names {path:?}: it cannot be read: {why}")),
+            }
+        }
+        files
     }
 
     fn ports(&mut self) -> PortPlan {
@@ -360,6 +492,16 @@ impl Source<'_> {
         Some(if in_environment { PathBuf::from(named) } else { self.home.join(named) })
     }
 
+    /// With the user's configuration, whatever the database: who can write to that must not have it.
+    fn signing_key(&self) -> Option<PathBuf> {
+        if let Some(named) = self.text("AUDIT_SIGNING_KEY") {
+            return Some(self.home.join(named));
+        }
+        let config = (self.env)("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = || (self.env)("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".config"));
+        Some(config.or_else(home)?.join("agent-coordinator").join("audit-signing-key.pem"))
+    }
+
     /// Outside any repository: one database a user.
     fn user_database(&self) -> PathBuf {
         let data = (self.env)("XDG_DATA_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -381,14 +523,25 @@ impl Source<'_> {
             agent_id: Option<AgentId>,
             agent_type: Option<String>,
             project: Option<Project>,
+            #[serde(default)]
+            scopes: Vec<String>,
+            per_minute: Option<u32>,
         }
         // A value with keys in it is not repeated in an error.
         if let Some(text) = self.text("COORDINATION_API_KEY_IDENTITIES") {
             match serde_json::from_str::<BTreeMap<String, Identity>>(&text) {
                 Ok(identities) => {
-                    for (key, Identity { agent_id, agent_type, project }) in identities {
+                    for (key, Identity { agent_id, agent_type, project, scopes, per_minute }) in identities {
+                        self.bad.extend(
+                            scopes
+                                .iter()
+                                .filter_map(|scope| scopes::check(scope).err())
+                                .map(|why| format!("COORDINATION_API_KEY_IDENTITIES: {why}")),
+                        );
                         match principals.get_mut(&key) {
-                            Some(principal) => *principal = Principal { project, agent_id, agent_type },
+                            Some(principal) => {
+                                *principal = Principal { project, agent_id, agent_type, scopes, per_minute };
+                            }
                             None => self.bad.push(
                                 "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS"
                                     .into(),
@@ -404,6 +557,25 @@ impl Source<'_> {
         }
         principals.into_iter().collect()
     }
+}
+
+/// A file of policies, or those of a directory, by name.
+fn read_policies(path: &Path) -> std::io::Result<Vec<PolicyFile>> {
+    let mut paths = vec![];
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            paths.push(entry?.path());
+        }
+        paths.retain(|path| path.extension().is_some_and(|ending| ending == "cedar"));
+        paths.sort();
+    } else {
+        paths.push(path.to_owned());
+    }
+    let read = |path: PathBuf| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(PolicyFile { name, text: std::fs::read_to_string(path)? })
+    };
+    paths.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

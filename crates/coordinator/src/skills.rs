@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use model::command::{Action, Outcome};
 use model::skills::{Effectiveness, Skill};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,7 @@ impl Operation for RecordSkillUse {
     const NAME: &'static str = "record_skill_use";
     const SUMMARY: &'static str = "Record how a skill (a way of doing things) went.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/memory/skills/use")];
 
     async fn run(context: &Context<'_>, request: RecordRequest) -> Result<RecordAnswer, Failure> {

@@ -7,6 +7,7 @@ use model::JsonText;
 use model::command::{Action, Cancel, Claim, Complete, Outcome, Refusal, Submit};
 use model::id::AgentId;
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
+use policy::ResourceKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::events::Looks;
 use crate::failure::{Failure, in_words};
+use crate::guardrails::told_by;
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
 
@@ -310,14 +312,18 @@ impl Operation for CompleteWork {
     const NAME: &'static str = "complete_work";
     const SUMMARY: &'static str = "End your claimed task: success, or failure (it is retried up to max_attempts).";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::post("/work/complete")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
     const IS_IDEMPOTENT: bool = true;
     const DETAIL: &'static str = "With success false it is retried, by whoever claims it next, until max_attempts; then it fails, and what \
-        depends on it too. result is kept for whoever asks get_task.";
+        depends on it too. result is kept for whoever asks get_task. The whole of it is checked by the guardrails, and each \
+        path in it: what they refuse leaves the task with you (destructive_operation_blocked, violations).";
 
     async fn run(context: &Context<'_>, request: CompleteRequest) -> Result<EndAnswer, Failure> {
+        let told = told_by(request.result.as_ref(), request.error_message.as_deref());
+        let pass = context.through_guardrails(&format!("task {}", request.task_id), told).await?;
         let error_code = request.result.as_ref().and_then(|r| r.get("error_code")).and_then(Value::as_str);
         let complete = Complete {
             task_id: request.task_id,
@@ -327,7 +333,7 @@ impl Operation for CompleteWork {
             error_message: request.error_message,
             fencing_token: request.fencing_token,
         };
-        EndAnswer::of(request.task_id, context.apply(Action::Complete(complete)).await?)
+        EndAnswer::of(request.task_id, context.apply_with(pass, Action::Complete(complete)).await?)
     }
 }
 
@@ -347,6 +353,7 @@ impl Operation for CancelTask {
     const NAME: &'static str = "cancel_task";
     const SUMMARY: &'static str = "Cancel a task; what depends on it fails too.";
     const ACCESS: Access = Access::Write;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::post("/work/cancel")];
     const IS_IDEMPOTENT: bool = true;
     const IS_DESTRUCTIVE: bool = true;
@@ -464,6 +471,7 @@ impl Operation for GetTask {
     const NAME: &'static str = "get_task";
     const SUMMARY: &'static str = "Show one task: status, result, why it failed.";
     const ACCESS: Access = Access::Read;
+    const RESOURCE: ResourceKind = ResourceKind::Task;
     const ROUTES: &'static [Route] = &[Route::get("/api/v1/tasks/{task_id}"), Route::post("/work/get")];
     const IS_CORE: bool = true;
 

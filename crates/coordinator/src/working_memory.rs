@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use model::JsonText;
 use model::command::{Action, Outcome};
 use model::working_memory::{Note, NotesOwner, Shown, TOKEN_BUDGET, UpdateWorkingMemory, compressed};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +48,7 @@ impl Operation for UpdateNotes {
     const NAME: &'static str = "update_working_memory";
     const SUMMARY: &'static str = "Note something for the rest of this session.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/memory/working")];
 
     async fn run(context: &Context<'_>, request: UpdateRequest) -> Result<UpdateAnswer, Failure> {

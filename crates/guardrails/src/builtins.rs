@@ -70,6 +70,7 @@ impl Walker<'_> {
             program = found;
         }
         self.judge(&program, args);
+        self.touches(&program, args);
         if let Some(flow) = self.builtin(&program, args, stdin) {
             return flow;
         }
@@ -120,8 +121,9 @@ impl Walker<'_> {
     pub fn judge(&mut self, program: &str, args: &[Arg]) {
         let rules = self.rules;
         let options = Options::read(args.get(1..).unwrap_or_default(), rules.grammar(program));
-        for rule in rules.judge_call(program, &options) {
-            self.broken(rule, span_of(args));
+        let broken = rules.judge_call(program, &options);
+        if !broken.is_empty() {
+            self.sparing(args, |walker| broken.into_iter().for_each(|rule| walker.broken(rule, span_of(args))));
         }
     }
 
@@ -165,6 +167,9 @@ impl Walker<'_> {
                     self.env.positional = Some(Rc::new(positional.iter().skip(by).cloned().collect()));
                 }
             }
+            "export" | "declare" | "typeset" if matches!(rest, [only] if matches!(only.text.as_str(), "-p" | "-x")) => {
+                return Some(Flow::Environment);
+            }
             "export" | "declare" | "local" | "readonly" | "typeset" if !rest.is_empty() => {
                 for arg in rest {
                     if let Some((name, value)) = arg.text.split_once('=') {
@@ -178,7 +183,7 @@ impl Walker<'_> {
                     Rc::make_mut(&mut self.env.functions).remove(arg.plain().as_ref());
                 }
             }
-            "read" | "mapfile" | "readarray" => self.read_variables(rest, stdin),
+            "read" | "mapfile" | "readarray" => self.read_variables(program == "read", rest, stdin),
             "printf" if rest.first().is_some_and(|arg| arg.text == "-v") && rest.len() > 2 => {
                 let line: Vec<Arg> = [&args[..1], &rest[2..]].concat();
                 let printed = self.output("printf", &line, stdin).substituted();
@@ -206,7 +211,7 @@ impl Walker<'_> {
                 }
             }
             "source" | "." if !rest.is_empty() => {
-                let flow = self.read(&rest[0]);
+                let flow = if rest[0].text == "/dev/stdin" { stdin.clone() } else { self.read(&rest[0]) };
                 let label = program.to_owned();
                 return Some(self.within(label, |walker| walker.run_flow(&flow, span_of(args), true)));
             }
@@ -226,9 +231,13 @@ impl Walker<'_> {
         self.env.fallback = (self.env.base == Base::Unknown).then_some(before);
     }
 
-    fn read_variables(&mut self, rest: &[Arg], stdin: &Flow) {
+    fn read_variables(&mut self, splits: bool, rest: &[Arg], stdin: &Flow) {
         let grammar = Grammar {
-            valued: ["-d", "-n", "-N", "-p", "-t", "-u", "-i"].map(str::to_owned).into(),
+            valued: if splits {
+                ["-d", "-n", "-N", "-p", "-t", "-u", "-i"].map(str::to_owned).into()
+            } else {
+                ["-d", "-n", "-O", "-s", "-u", "-C", "-c"].map(str::to_owned).into()
+            },
             ..Grammar::default()
         };
         let options = Options::read(rest, &grammar);

@@ -51,7 +51,7 @@ impl Arg {
 pub fn program_name(text: &str) -> String {
     let name = plain(text).to_ascii_lowercase();
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name = [".exe", ".cmd", ".bat", ".com"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let name = [".exe", ".cmd", ".bat", ".com", ".jar"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     name.to_owned()
 }
 

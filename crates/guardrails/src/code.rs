@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use crate::call::Arg;
 use crate::decode;
-use crate::effect::Kind;
-use crate::flow::Flow;
-use crate::source::{DECODED, FETCHED, Origin, SOME, UNKNOWN, unmarked};
+use crate::effect::{Kind, Place};
+use crate::flow::{Flow, is_secret_name};
+use crate::source::{DECODED, FETCHED, Origin, SOME, STAR, UNKNOWN, unmarked};
 use crate::sql;
 use crate::walk::Walker;
 
@@ -249,9 +249,17 @@ impl Walker<'_> {
             tokens: tokens(&code.text, language),
             origin: code.origin,
             variables: HashMap::new(),
+            aliases: HashMap::new(),
+            listed: None,
             printed: Flow::Empty,
         };
         snippet.join_strings();
+        snippet.find_aliases();
+        // With a condition on the names it is not known which of them go.
+        let chooses = ["endswith", "endsWith", ".suffix", "fnmatch", "match(", ".test(", "=~"];
+        if !chooses.iter().any(|word| code.text.contains(word)) {
+            snippet.listed = snippet.listing();
+        }
         snippet.run(self, &code.text);
         self.depth -= 1;
         if snippet.printed == Flow::Empty { Flow::Opaque } else { snippet.printed }
@@ -263,6 +271,10 @@ struct Snippet {
     tokens: Vec<Token>,
     origin: Origin,
     variables: HashMap<String, String>,
+    /// Other names of functions that matter here.
+    aliases: HashMap<String, String>,
+    /// What it goes through, file by file.
+    listed: Option<(String, Range<usize>)>,
     /// What the commands print that it runs.
     printed: Flow,
 }
@@ -333,6 +345,84 @@ impl Snippet {
         self.tokens = joined;
     }
 
+    /// Functions under another name: `import rmtree as r`, `{execSync: e}`, `r = shutil.rmtree`.
+    fn find_aliases(&mut self) {
+        let matters = |name: &str| [RUNS, DELETES_TREES, DELETES, OVERWRITES].iter().any(|list| list.contains(&name));
+        let renames = |sign: &Token| sign.name() == "as" || sign.is(':');
+        for tokens in self.tokens.windows(3) {
+            let (old, new) = (tokens[0].last_name(), tokens[2].name());
+            if renames(&tokens[1]) && !new.is_empty() && matters(old) {
+                self.aliases.insert(new.to_owned(), old.to_owned());
+            }
+        }
+        for at in 0..self.tokens.len().saturating_sub(2) {
+            let new = self.tokens[at].name();
+            if new.is_empty() || !self.tokens[at + 1].is('=') || self.tokens[at + 2].is('=') {
+                continue;
+            }
+            let ends = |n: &usize| self.tokens.get(*n).is_none_or(|token| token.is(';') || token.is('\n'));
+            let end = (at + 2..at + 10).find(ends).unwrap_or(at + 10);
+            let Some(last) = (at + 2..end).rfind(|n| !self.tokens[*n].name().is_empty()) else { continue };
+            let is_called = self.tokens.get(last + 1).is_some_and(|token| token.is('('));
+            let old = &self.tokens[last];
+            if old.name().contains('.') && matters(old.last_name()) && !is_called {
+                self.aliases.insert(new.to_owned(), old.last_name().to_owned());
+            }
+        }
+    }
+
+    /// What a snippet goes through that lists directories: `Path('src').rglob('*')`, `os.listdir('.')`.
+    fn listing(&self) -> Option<(String, Range<usize>)> {
+        const LISTS: &[&str] = &[
+            "glob",
+            "iglob",
+            "rglob",
+            "listdir",
+            "scandir",
+            "walk",
+            "readdirSync",
+            "readdir",
+            "globSync",
+            "children",
+            "each_child",
+            "entries",
+            "iterdir",
+            "fileList",
+        ];
+        let is_called = |at: usize| {
+            self.tokens.get(at + 1).is_some_and(|next| next.is('(') || matches!(next.kind, Lexeme::Text(_)))
+        };
+        let at = (0..self.tokens.len()).find(|at| LISTS.contains(&self.tokens[*at].last_name()) && is_called(*at))?;
+        let name = &self.tokens[at];
+        let given = self.arguments(at + 1, true);
+        let dir = self.tokens[at.saturating_sub(4)..at].iter().rev().find_map(|token| match &token.kind {
+            Lexeme::Text(text) if name.name().starts_with('.') => Some(text.clone()),
+            _ => None,
+        });
+        let text = match (dir, given.texts.first()) {
+            (Some(dir), Some((pattern, _))) => format!("{}/**/{pattern}", dir.trim_end_matches('/')),
+            (Some(dir), None) => dir,
+            (None, Some((pattern, _))) => pattern.clone(),
+            (None, None) => return None,
+        };
+        Some((text, name.span.clone()))
+    }
+
+    /// Everything that was listed is deleted.
+    fn delete_listed(&self, walker: &mut Walker<'_>) {
+        let Some((text, span)) = &self.listed else { return };
+        let mut dir = text.trim_end_matches('/');
+        while let Some(rest) = ["/**", "/*", "/.*"].iter().find_map(|end| dir.strip_suffix(end)) {
+            dir = rest;
+        }
+        let all = matches!(dir, "*" | "**" | "**.*" | "*.*");
+        let marked: String =
+            if all { ".".to_owned() } else { dir.chars().map(|c| if c == '*' { STAR } else { c }).collect() };
+        let kind = if marked.contains(STAR) { Kind::Delete } else { Kind::DeleteTree };
+        let target = self.made(&marked, span.clone());
+        walker.effect_on(kind, &target, "");
+    }
+
     fn run(&mut self, walker: &mut Walker<'_>, code: &str) {
         let reflects = ["getattr", "__builtins__", "__dict__", "globals()", "[\"exec", "['exec", "Reflect.", ".send("]
             .iter()
@@ -341,11 +431,13 @@ impl Snippet {
             && (code.contains("| \"sh\"")
                 || code.contains("|\"sh\"")
                 || code.contains("| \"bash\"")
-                || code.contains("|\"bash\""))
+                || code.contains("|\"bash\"")
+                || code.contains("getline"))
             || reflects
         {
             self.run_all_strings(walker);
         }
+        self.environment(walker);
         let mut at = 0;
         while at < self.tokens.len() {
             if !walker.budget.spend(4) {
@@ -392,6 +484,11 @@ impl Snippet {
         let token = self.tokens[at].clone();
         let name = token.name().to_owned();
         let last = token.last_name().to_owned();
+        let alias = self.aliases.get(&name).cloned();
+        let (name, last) = match alias {
+            Some(known) => (known.clone(), known),
+            None => (name, last),
+        };
         let next = self.tokens.get(at + 1);
         if next.is_some_and(|next| next.is('='))
             && let Some(Token { kind: Lexeme::Text(text), .. }) = self.tokens.get(at + 2)
@@ -400,6 +497,12 @@ impl Snippet {
             return;
         }
         let calls = next.is_some_and(|next| next.is('('));
+        if calls
+            && matches!(last.as_str(), "array_map" | "array_walk")
+            && matches!(self.tokens.get(at + 2).map(|token| &token.kind), Some(Lexeme::Text(text)) if DELETES.contains(&text.as_str()))
+        {
+            self.delete_listed(walker);
+        }
         // Perl and Ruby call without parentheses.
         let bare = !calls
             && matches!(
@@ -411,6 +514,9 @@ impl Snippet {
             });
         if !calls && !bare {
             // A reference that is called elsewhere: map(os.remove, files).
+            if DELETES.contains(&last.as_str()) || DELETES_TREES.contains(&last.as_str()) {
+                self.delete_listed(walker);
+            }
             return;
         }
         let runs = RUNS.contains(&last.as_str())
@@ -423,6 +529,15 @@ impl Snippet {
             || READS.contains(&last.as_str())
             || matches!(last.as_str(), "open" | "truncate" | "truncateSync" | "read" | "write" | "load_dotenv");
         let queries = QUERIES.contains(&last.as_str());
+        if let Some(detail) = store_deletion(&last).filter(|_| calls) {
+            let origin = self.origin.span(token.span.clone());
+            let target = Arg { text: String::new(), origin: Origin::Made { start: origin.start, end: origin.end } };
+            let kind = if detail == "drop-table" { Kind::Sql } else { Kind::Store };
+            walker.effect(kind, Place::None, &target, detail);
+        }
+        if last == "kill" && (name.starts_with("os.") || name.starts_with("process.")) && calls {
+            self.kill(walker, at);
+        }
         if !(runs || evaluates || handles || queries) {
             return;
         }
@@ -458,6 +573,48 @@ impl Snippet {
         }
         if handles {
             self.files(walker, &name, &last, &arguments, at, span);
+        }
+    }
+
+    /// Secrets of the environment that are printed or sent: `print(os.environ["API_KEY"])`.
+    fn environment(&self, walker: &mut Walker<'_>) {
+        const SENDS: &[&str] = &["post", "put", "urlopen", "fetch", "request", "sendall", "sendto"];
+        const SHOWS: &[&str] = &["print", "println", "puts", "log", "echo", "write", "dump", "stringify", "p"];
+        let does = |wanted: &[&str]| self.tokens.iter().any(|token| wanted.contains(&token.last_name()));
+        let (sends, shows) = (does(SENDS), does(SHOWS));
+        if !sends && !shows {
+            return;
+        }
+        for (at, token) in self.tokens.iter().enumerate() {
+            let name = token.name();
+            let is_all = matches!(name, "os.environ" | "process.env" | "ENV" | "environ" | "$_ENV" | "os.environ.copy");
+            let asks = is_all || matches!(token.last_name(), "getenv" | "get" | "fetch") && name.contains("env");
+            let named = match self.tokens[at + 1..].iter().take(2).find(|token| matches!(token.kind, Lexeme::Text(_))) {
+                Some(Token { kind: Lexeme::Text(text), .. }) if asks => is_secret_name(text),
+                _ => name.strip_prefix("process.env.").is_some_and(is_secret_name),
+            };
+            // One variable that is no secret is none of them.
+            let one = self.tokens.get(at + 1).is_some_and(|next| next.is('[') || next.is('('));
+            let whole = is_all && !one;
+            let origin = self.origin.span(token.span.clone());
+            let target = Arg { text: String::new(), origin: Origin::Made { start: origin.start, end: origin.end } };
+            if (named || whole) && sends {
+                walker.effect(Kind::Send, Place::None, &target, "");
+            } else if named && shows {
+                walker.effect(Kind::Show, Place::None, &target, "secret");
+            } else if whole && shows {
+                walker.effect(Kind::Show, Place::None, &target, "environment");
+            }
+        }
+    }
+
+    /// `os.kill(-1, 9)`.
+    fn kill(&self, walker: &mut Walker<'_>, at: usize) {
+        let everything = ['(', '-', '1'].iter().zip(&self.tokens[at + 1..]).filter(|(sign, token)| token.is(**sign));
+        let ends = self.tokens.get(at + 4).is_some_and(|token| token.is(',') || token.is(')'));
+        if everything.count() == 3 && ends {
+            let word = |text: &str| self.made(text, self.tokens[at].span.clone());
+            walker.invoke(&[word("kill"), word("-9"), word("-1")], &Flow::Empty);
         }
     }
 
@@ -524,7 +681,8 @@ impl Snippet {
         span: Range<usize>,
     ) {
         // Path("x").unlink(): what it works on stands before.
-        let method = name.starts_with('.') && arguments.texts.is_empty();
+        let writes_itself = matches!(last, "write_text" | "write_bytes");
+        let method = name.starts_with('.') && (arguments.texts.is_empty() || writes_itself);
         let mut targets: Vec<(String, Range<usize>)> = if method {
             let before: Vec<_> = self.tokens[at.saturating_sub(8)..at]
                 .iter()
@@ -558,6 +716,9 @@ impl Snippet {
                     || self.mentions("require")
                     || self.mentions("Path")
                     || self.mentions("pathlib")));
+        let of_listed =
+            self.listed.is_some() && matches!(last, "unlink" | "rmdir" | "unlinkSync" | "rmdirSync" | "rmSync");
+        let of_files = of_files || of_listed;
         let plain = !name.contains(['.', ':', '>']);
         if !(of_files
             || plain && !matches!(last, "remove" | "delete" | "read" | "write" | "rm")
@@ -589,7 +750,17 @@ impl Snippet {
         let recursive = arguments.names(&["recursive"]);
         let first = targets.first().cloned();
         let mode = targets.get(1).map(|(text, _)| text.clone()).unwrap_or_default();
+        let writes_nothing = match last {
+            "open" => {
+                mode.starts_with('w')
+                    && self.tokens.get(arguments.end).is_some_and(|token| token.name().ends_with(".close"))
+            }
+            _ if writes_itself => matches!(arguments.texts.as_slice(), [(text, _)] if text.is_empty()),
+            one if OVERWRITES.contains(&one) => targets.len() > 1 && mode.is_empty(),
+            _ => false,
+        };
         let kind = match last {
+            _ if writes_nothing => Kind::Empty,
             tree if DELETES_TREES.contains(&tree) => Kind::DeleteTree,
             one if DELETES.contains(&one) => {
                 if recursive {
@@ -610,6 +781,10 @@ impl Snippet {
             _ => Kind::Read,
         };
         let deletes = matches!(kind, Kind::Delete | Kind::DeleteTree);
+        if deletes && self.listed.is_some() && (targets.is_empty() || arguments.names(&["glob"])) {
+            self.delete_listed(walker);
+            return;
+        }
         if targets.is_empty() && deletes && matches!(kind, Kind::DeleteTree) {
             targets.push((UNKNOWN.to_string(), span));
         }
@@ -676,6 +851,17 @@ impl Snippet {
         }
         filled
     }
+}
+
+/// What a call of a database's own library deletes.
+fn store_deletion(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "flushall" | "flushdb" | "flushAll" | "flushDb" => "flush",
+        "drop_database" | "dropDatabase" => "drop-database",
+        "drop_collection" | "dropCollection" => "drop-collection",
+        "drop_table" => "drop-table",
+        _ => return None,
+    })
 }
 
 fn tokens(code: &str, language: Language) -> Vec<Token> {

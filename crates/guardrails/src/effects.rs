@@ -4,9 +4,9 @@ use crate::call::Arg;
 use crate::effect::{Kind, Place};
 use crate::flow::{Flow, is_secret_name};
 use crate::options::Options;
-use crate::place::is_credential;
-use crate::source::{SECRET, plain};
-use crate::walk::Walker;
+use crate::place::{Base, is_credential};
+use crate::source::{PROCESSES, SECRET, plain};
+use crate::walk::{TEMPLATE, Walker};
 
 /// Programs that do nothing with a file's content but look at its outside, or use it for what it is there for.
 const HARMLESS: &[&str] = &[
@@ -148,7 +148,12 @@ impl Walker<'_> {
                 for arg in &operands {
                     if let Some(at) = arg.text.strip_prefix("of=").map(|_| 3) {
                         let file = arg.from(at);
-                        let from_nothing = operands.iter().any(|arg| arg.text == "if=/dev/null");
+                        let from_nothing = operands.iter().any(|arg| {
+                            matches!(
+                                arg.text.as_str(),
+                                "if=/dev/null" | "if=/dev/zero" | "if=/dev/urandom" | "if=/dev/random"
+                            )
+                        });
                         self.effect_on(if from_nothing { Kind::Empty } else { Kind::Overwrite }, &file, "");
                     } else if arg.text.starts_with("if=") {
                         let file = arg.from(3);
@@ -159,7 +164,11 @@ impl Walker<'_> {
                 }
             }
             "tee" | "sponge" => {
-                let kind = if options.has(&["-a", "--append"]) { Kind::Append } else { Kind::Overwrite };
+                let kind = match options.has(&["-a", "--append"]) {
+                    true => Kind::Append,
+                    false if *stdin == Flow::Nothing => Kind::Empty,
+                    false => Kind::Overwrite,
+                };
                 operands.iter().for_each(|file| self.effect_on(kind, file, ""));
             }
             "truncate" => {
@@ -193,14 +202,46 @@ impl Walker<'_> {
             "sed" | "gsed" | "perl"
                 if options.has(&["-i", "--in-place"]) || rest.iter().any(|arg| arg.text.starts_with("-i")) =>
             {
-                operands.iter().skip(1).for_each(|file| self.effect_on(Kind::Overwrite, file, "edit"));
+                // What is done is an operand, unless an option tells it.
+                let told = options.has(&["-e", "-E", "--expression", "-f", "--file"]);
+                // `sed -i d`: no line stays.
+                let nothing_stays = operands.first().filter(|_| !told).is_some_and(|script| match program {
+                    "perl" => script.text.is_empty(),
+                    _ => matches!(script.text.trim(), "d" | "1,$d" | "/.*/d" | "/./d;/^$/d"),
+                });
+                let kind = if nothing_stays { Kind::Empty } else { Kind::Overwrite };
+                let files = operands.iter().skip(usize::from(!told));
+                files.for_each(|file| self.effect_on(kind, file, "edit"));
             }
             "curl" | "wget" => {
-                for file in options.values(&["-o", "--output", "-O", "--output-document"]) {
-                    if file.text != "-" {
-                        let file = file.clone();
-                        self.effect_on(Kind::Overwrite, &file, "");
+                let named: Vec<Arg> = options
+                    .values(&["-o", "--output", "-O", "--output-document"])
+                    .into_iter()
+                    .filter(|file| file.text != "-" && !(program == "wget" && file.text.is_empty()))
+                    .cloned()
+                    .collect();
+                for file in &named {
+                    self.effect_on(Kind::Overwrite, file, "");
+                    self.remember_download(file);
+                }
+                // Under the name that it has there.
+                if named.is_empty() && (program == "wget" || options.has(&["-O", "--remote-name"])) {
+                    for address in &operands {
+                        let path = address.text.split(['?', '#']).next().unwrap_or_default();
+                        if let Some((_, name)) = path.trim_end_matches('/').rsplit_once('/') {
+                            self.remember_download(&address.with(name));
+                        }
                     }
+                }
+            }
+            "kill" => {
+                for name in operands.iter().filter_map(|arg| arg.text.strip_prefix(PROCESSES)) {
+                    // To kill what a list of names gives is to kill by name.
+                    let line: Vec<Arg> = match name {
+                        "" => vec![args[0].clone(), args[0].with("-9"), args[0].with("-1")],
+                        name => vec![args[0].with("pkill"), args[0].with("-f"), args[0].with(name)],
+                    };
+                    self.judge(if name.is_empty() { "kill" } else { "pkill" }, &line);
                 }
             }
             "printenv" => operands.iter().for_each(|name| self.shows(name)),
@@ -210,13 +251,19 @@ impl Walker<'_> {
         self.reveals(program, &options, rest, stdin);
     }
 
+    fn remember_download(&mut self, file: &Arg) {
+        if let Base::Start(name) | Base::Absolute(name) = self.around.join(&self.env.base, &file.text) {
+            self.remember(name, Flow::Network);
+        }
+    }
+
     fn deletes(&mut self, program: &str, options: &Options<'_>, operands: &[Arg]) {
         let tree = match program {
             "rimraf" | "del-cli" | "srm" | "wipe" => true,
             "trash" | "trash-put" => false,
             "del" | "erase" => options.has(&["/s"]),
             "rd" => true,
-            "rmdir" => options.has(&["/s"]),
+            "rmdir" => options.has(&["/s"]) || operands.iter().any(|arg| arg.text.eq_ignore_ascii_case("/s")),
             "gio" => operands.first().is_some_and(|arg| arg.text == "remove"),
             _ => options.has(&["-r", "-R", "--recursive"]),
         };
@@ -229,7 +276,9 @@ impl Walker<'_> {
         if matches!(program, "rmdir" | "grmdir") && !tree {
             return;
         }
-        for file in operands {
+        let is_switch =
+            |text: &str| matches!(program, "rmdir" | "rd" | "del") && text.len() == 2 && text.starts_with('/');
+        for file in operands.iter().filter(|file| !is_switch(&file.text)) {
             self.effect_on(kind, file, if file.text.contains(crate::source::STAR) { "many" } else { "" });
         }
     }
@@ -254,15 +303,14 @@ impl Walker<'_> {
         let Some((target, sources)) = operands.split_last() else { return };
         let spares = options.has(&["-n", "--no-clobber", "-i", "--interactive"]);
         let replaces = !program.contains("ln") || options.has(&["-f", "--force"]);
-        if sources.iter().any(|file| file.text == "/dev/null") {
+        if sources.iter().any(|file| matches!(file.text.as_str(), "/dev/null" | "/dev/zero")) {
             self.effect_on(Kind::Empty, target, "");
         } else if replaces && !spares {
-            // A new copy of a template is what such files begin as.
             let from_template = sources.iter().all(|file| {
                 let name = plain(&file.text);
                 ["example", "sample", "template", "dist", "default"].iter().any(|word| name.contains(word))
             });
-            self.effect_on(Kind::Overwrite, target, if from_template { "template" } else { "copy" });
+            self.effect_on(Kind::Overwrite, target, if from_template { TEMPLATE } else { "copy" });
         }
         if program == "cp" {
             for file in sources.iter().filter(|file| is_credential(&file.text) && !is_credential(&target.text)) {
@@ -373,7 +421,8 @@ impl Walker<'_> {
                     |at| at + 1,
                 );
                 let file = arg.from(at);
-                if remote && is_credential(&file.text) && !file.text.contains("://") && !file.text.contains(':') {
+                let holds_secret = is_credential(&file.text) || self.file(&file.text).is_some_and(Flow::is_secret);
+                if remote && holds_secret && !file.text.contains("://") && !file.text.contains(':') {
                     self.effect_on(Kind::Send, &file, "");
                 }
             }

@@ -47,6 +47,8 @@ const TAKES_ONE: &[&str] = &[
 struct Selection {
     /// A pattern for names.
     pattern: Option<String>,
+    /// Everything below these directories: `-path './src/*'`.
+    below: Option<String>,
     /// Some part.
     part: bool,
     /// The next test is turned round.
@@ -120,7 +122,11 @@ impl Walker<'_> {
                     let pattern = rest.get(at).map(|arg| plain(&arg.text)).unwrap_or_default();
                     at += 1;
                     let selects = pattern.chars().any(char::is_alphanumeric) && !std::mem::take(&mut selection.negated);
-                    if selects {
+                    let dir =
+                        pattern.strip_suffix("/*").filter(|_| test.ends_with("path") || test.ends_with("wholename"));
+                    if let (true, Some(dir)) = (selects, dir) {
+                        selection.below = Some(dir.to_owned());
+                    } else if selects {
                         // Of a regular expression or a path, the last component tells most.
                         let name = pattern.trim_end_matches("/*").rsplit('/').next().unwrap_or_default();
                         selection.pattern = Some(name.replace('\\', "").replace(".*", "*"));
@@ -148,13 +154,14 @@ impl Walker<'_> {
 
     /// What is selected, as paths.
     fn selected(&self, starts: &[Arg], selection: &Selection) -> Vec<Arg> {
+        let marked = |text: &str| text.chars().map(|c| if c == '*' { STAR } else { c }).collect::<String>();
+        if let (None, Some(dir), Some(start)) = (&selection.pattern, &selection.below, starts.first()) {
+            return vec![start.with(format!("{}/{STAR}", marked(dir)))];
+        }
         let path = |start: &Arg| {
             let dir = start.text.trim_end_matches('/');
             match &selection.pattern {
-                Some(pattern) => {
-                    let name: String = pattern.chars().map(|c| if c == '*' { STAR } else { c }).collect();
-                    start.with(format!("{dir}/{STAR}/{name}"))
-                }
+                Some(pattern) => start.with(format!("{dir}/{STAR}/{}", marked(pattern))),
                 None if selection.part => start.with(format!("{dir}/{STAR}/{STAR}-some")),
                 None => start.clone(),
             }
@@ -168,11 +175,25 @@ impl Walker<'_> {
         else {
             return Flow::Opaque;
         };
-        let pattern =
-            rest[..at].iter().find(|arg| !arg.text.starts_with('-') && arg.text.chars().any(char::is_alphanumeric));
-        let target = match pattern {
-            Some(pattern) => format!("{STAR}/{STAR}{}", plain(&pattern.text).trim_matches(['^', '$', '.', '*', '\\'])),
-            None => ".".to_owned(),
+        let takes_value =
+            |arg: &Arg| matches!(arg.text.as_str(), "-t" | "--type" | "-E" | "--exclude" | "-d" | "--max-depth");
+        let value_of = |wanted: &[&str]| {
+            let at = rest[..at].iter().position(|arg| wanted.contains(&arg.text.as_str()))?;
+            rest.get(at + 1)
+        };
+        let extension = value_of(&["-e", "--extension"]);
+        let pattern = (0..at).find_map(|n| {
+            let is_value =
+                n > 0 && (takes_value(&rest[n - 1]) || matches!(rest[n - 1].text.as_str(), "-e" | "--extension"));
+            let arg = &rest[n];
+            (!is_value && !arg.text.starts_with('-') && arg.text.chars().any(char::is_alphanumeric)).then_some(arg)
+        });
+        let target = match (pattern, extension) {
+            (None, Some(extension)) => format!("{STAR}/{STAR}.{}", plain(&extension.text)),
+            (Some(pattern), _) => {
+                format!("{STAR}/{STAR}{}", plain(&pattern.text).trim_matches(['^', '$', '.', '*', '\\']))
+            }
+            (None, None) => STAR.to_string(),
         };
         let Some(first) = rest.get(at + 1) else { return Flow::Opaque };
         let given = first.with(target);

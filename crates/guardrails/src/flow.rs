@@ -5,7 +5,7 @@ use crate::call::Arg;
 use crate::decode;
 use crate::options::{Grammar, Options};
 use crate::place::Base;
-use crate::source::{DECODED, FETCHED, SECRET, SOME, STAR, UNKNOWN, plain, unmarked};
+use crate::source::{DECODED, FETCHED, PROCESSES, SECRET, SOME, STAR, UNKNOWN, plain, unmarked};
 use crate::walk::Walker;
 
 /// What flows through a pipe.
@@ -85,7 +85,21 @@ impl Walker<'_> {
         let rest = args.get(1..).unwrap_or_default();
         let operands = || rest.iter().filter(|arg| !arg.text.starts_with('-'));
         let text = |text: String| Flow::Text(text);
+        if let Flow::Text(listed) = stdin
+            && listed.starts_with(PROCESSES)
+            && let Some(flow) = processes(program, listed, rest)
+        {
+            return flow;
+        }
         match program {
+            "ps" if !rest.iter().any(|arg| arg.text.contains("-p") || arg.text.contains("--pid")) => {
+                text(PROCESSES.to_string())
+            }
+            "pgrep" | "pidof" => {
+                let name: String = operands().map(Arg::plain).collect::<Vec<_>>().join("/");
+                text(format!("{PROCESSES}{}", name.replace(char::is_whitespace, "/")))
+            }
+            "psql" | "mysql" | "mariadb" | "sqlite3" => text_in_sql(rest),
             "echo" => text(echo(rest)),
             "printf" => printf(rest).map_or(Flow::Opaque, Flow::Text),
             "pwd" => text(match &self.env.base {
@@ -118,7 +132,11 @@ impl Walker<'_> {
             "ls" | "dir" => {
                 let itself = rest.iter().any(|arg| arg.text.starts_with('-') && arg.text.contains('d'));
                 let name = |arg: &Arg| {
-                    if itself { arg.text.clone() } else { format!("{}/{STAR}", arg.text.trim_end_matches('/')) }
+                    if itself || arg.text.rsplit('/').next().is_some_and(|last| last.contains(STAR)) {
+                        arg.text.clone()
+                    } else {
+                        format!("{}/{STAR}", arg.text.trim_end_matches('/'))
+                    }
                 };
                 let names: Vec<String> = operands().map(name).collect();
                 Flow::Names(if names.is_empty() { vec![STAR.to_string()] } else { names })
@@ -151,6 +169,7 @@ impl Walker<'_> {
             }
             "gunzip" | "zcat" | "bunzip2" | "xzcat" | "unxz" | "bzcat" | "zstdcat" | "gzip" | "xz" | "zstd"
             | "funzip" => match stdin {
+                flow if flow.is_secret() => flow.clone(),
                 Flow::Network => Flow::Network,
                 _ => Flow::Decoded,
             },
@@ -198,7 +217,8 @@ impl Walker<'_> {
             _ => false,
         };
         if !decodes {
-            return Flow::Opaque;
+            // A secret stays one in any spelling.
+            return if stdin.is_secret() { stdin.clone() } else { Flow::Opaque };
         }
         let file = options.operands.last().filter(|arg| program == "base64" && arg.text != "-").copied().cloned();
         let source = match file {
@@ -226,6 +246,40 @@ impl Walker<'_> {
         };
         bytes.map_or(Flow::Decoded, |bytes| Flow::Text(unmarked(&String::from_utf8_lossy(&bytes)).into_owned()))
     }
+}
+
+/// What a filter leaves of a list of running programs.
+fn processes(program: &str, listed: &str, rest: &[Arg]) -> Option<Flow> {
+    match program {
+        "grep" | "egrep" | "rg" if rest.iter().any(|arg| arg.text.starts_with("-v")) => {
+            Some(Flow::Text(listed.to_owned()))
+        }
+        "grep" | "egrep" | "rg" => {
+            let pattern = rest.iter().find(|arg| !arg.text.starts_with('-'))?.plain().into_owned();
+            Some(Flow::Text(format!("{PROCESSES}{}", pattern.replace(char::is_whitespace, "/"))))
+        }
+        "awk" | "gawk" | "sed" => {
+            let pattern = rest.iter().find_map(|arg| Some(arg.text.strip_prefix('/')?.split_once('/')?.0.to_owned()));
+            Some(Flow::Text(match pattern {
+                Some(pattern) => format!("{PROCESSES}{pattern}"),
+                None => listed.to_owned(),
+            }))
+        }
+        "cut" | "tr" | "sort" | "uniq" | "head" | "tail" | "cat" => Some(Flow::Text(listed.to_owned())),
+        _ => None,
+    }
+}
+
+/// What a query prints whose strings are parts of statements: those statements, around what is not known.
+fn text_in_sql(rest: &[Arg]) -> Flow {
+    let mut printed = String::new();
+    for arg in rest.iter().filter(|arg| arg.text.to_ascii_lowercase().contains("select") && arg.text.contains('\'')) {
+        for part in arg.text.split('\'').skip(1).step_by(2) {
+            printed.push_str(part);
+            printed.push(SOME);
+        }
+    }
+    if printed.is_empty() { Flow::Opaque } else { Flow::Sketch(printed) }
 }
 
 /// Is it called as secrets are?

@@ -27,6 +27,13 @@ const RUN: &[&str] = &[
     "pager.status",
 ];
 
+/// `-c gc.pruneExpire=now`, which is `--prune=now`.
+fn prunes_now(setting: &str) -> bool {
+    setting.split_once('=').is_some_and(|(name, value)| {
+        name.eq_ignore_ascii_case("gc.pruneexpire") && matches!(value, "now" | "all" | "0")
+    })
+}
+
 impl Walker<'_> {
     /// Follows a git command to what else it runs; nothing where it is all git's own.
     pub fn git(&mut self, args: &[Arg], stdin: &Flow) -> Option<Flow> {
@@ -51,6 +58,15 @@ impl Walker<'_> {
             return Some(self.within(format!("git {sub}"), |walker| walker.code(&line, origin, stdin.clone())));
         }
         match sub.as_str() {
+            "gc" if options.values(&["-c"]).iter().any(|setting| prunes_now(&setting.plain())) => {
+                let line: Vec<Arg> = args.iter().cloned().chain([args[0].with("--prune=now")]).collect();
+                self.judge("git", &line);
+            }
+            "commit" => {
+                for file in options.operands.iter().skip(1).filter(|file| is_credential(&file.text)) {
+                    self.effect_on(Kind::Send, file, "commit");
+                }
+            }
             "config" => {
                 let operands: Vec<&&Arg> = options.operands.iter().skip(1).filter(|arg| arg.text != "set").collect();
                 if let [name, value, ..] = operands.as_slice() {

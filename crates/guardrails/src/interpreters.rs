@@ -11,7 +11,7 @@ use crate::flow::Flow;
 use crate::options::Options;
 use crate::place::is_credential;
 use crate::source::{Origin, UNKNOWN, unmarked};
-use crate::walk::Walker;
+use crate::walk::{GENERATED, Walker};
 use crate::wrapper::join;
 
 const SHELLS: &[&str] = &[
@@ -130,6 +130,23 @@ impl Walker<'_> {
     /// The consoles of frameworks: SQL for their databases, and code that calls on their models.
     fn framework(&mut self, program: &str, args: &[Arg], stdin: &Flow) {
         self.sql_client(program, args, stdin);
+        let runs = |arg: &&Arg| matches!(arg.text.as_str(), "runner" | "r" | "-c" | "--command" | "--execute" | "eval");
+        let language = match program {
+            "rails" | "rake" => Some(Language::Ruby),
+            "artisan" | "tinker" | "drush" | "wp" => Some(Language::Php),
+            "manage.py" | "django-admin" | "flask" => Some(Language::Python),
+            program if program.starts_with("python") => Some(Language::Python),
+            "php" => Some(Language::Php),
+            _ => None,
+        };
+        let snippets = args.windows(2).filter(|pair| runs(&&pair[0])).map(|pair| pair[1].clone());
+        let inline =
+            args.iter().filter(|arg| arg.text.starts_with("--execute=")).map(|arg| arg.from("--execute=".len()));
+        if let Some(language) = language {
+            for code in snippets.chain(inline).collect::<Vec<_>>() {
+                self.within(program.to_owned(), |walker| walker.snippet_code(language, &code));
+            }
+        }
         for code in args.iter().skip(1).map(|arg| (arg.text.clone(), arg.origin)) {
             self.within(program.to_owned(), |walker| walker.model_calls(&code.0, code.1));
         }
@@ -165,6 +182,9 @@ impl Walker<'_> {
                     Some(language) => {
                         self.snippet_code(language, &Arg { text: text.clone(), origin });
                         Flow::Opaque
+                    }
+                    None if matches!(flow, Flow::Sketch(_)) => {
+                        self.within(GENERATED, |walker| walker.code(text, origin, Flow::Empty))
                     }
                     None => self.code(text, origin, Flow::Empty),
                 }
@@ -295,6 +315,10 @@ impl Walker<'_> {
         let from = first.origin;
         let made = |text: String| Arg::made(text, from, first.text.len());
         let given: Vec<Arg> = match &input {
+            // With a mark to replace, a line is one argument.
+            Flow::Text(text) if replaced.is_some() => {
+                text.lines().take(256).map(|line| made(line.trim().to_owned())).collect()
+            }
             Flow::Text(text) => text.split_whitespace().take(256).map(|word| made(word.to_owned())).collect(),
             Flow::Names(names) => names.iter().take(256).map(|name| made(name.clone())).collect(),
             Flow::Nothing => return Flow::Empty,
@@ -433,6 +457,7 @@ impl Walker<'_> {
                 && !text.starts_with("-M")
                 && !text.starts_with("-I")
                 && !text.starts_with("-m")
+                && !(text.starts_with("-r") && language == Language::Ruby)
                 && text.chars().skip(1).any(|c| options.contains(&format!("-{c}").as_str()));
             let inline = options
                 .iter()

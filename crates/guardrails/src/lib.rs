@@ -30,10 +30,13 @@ mod shape;
 mod shell;
 mod source;
 mod sql;
+mod throwaway;
+mod touch;
 mod verdict;
 mod walk;
 mod wrapper;
 
 pub use guard::{Guard, Packs, Request};
-pub use rules::{BadPack, Examples, Rule};
+pub use rules::{BadPack, Examples, Rule, pack_name};
+pub use touch::{Touch, Way};
 pub use verdict::{Decision, PROFILES, Severity, Trust, Verdict, Violation};

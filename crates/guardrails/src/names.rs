@@ -158,7 +158,7 @@ pub const LEFTOVERS: &[&str] = &[
 pub const CREDENTIALS: &[&str] = &[
     ".env|.env.*|*.env|.envrc.local|.env-*|id_rsa|id_dsa|id_ecdsa|id_ed25519|id_ecdsa_sk|id_ed25519_sk|id_rsa.*|id_ed25519.*",
     "*.pem|*.key|*.p12|*.pfx|*.jks|*.keystore|*.kdbx|*.keytab|*.ppk|*.asc.key|.netrc|_netrc|.pgpass|.pypirc|.git-credentials",
-    ".htpasswd|.vault-token|credentials.json|credentials.yml|credentials.yaml|credentials.toml|credentials.yml.enc",
+    "*-credentials.json|*_credentials.json|.htpasswd|.vault-token|credentials.json|credentials.yml|credentials.yaml|credentials.toml|credentials.yml.enc",
     "application_default_credentials.json|service-account*.json|service_account*.json|serviceaccount*.json|client_secret*.json",
     "secrets.yml|secrets.yaml|secrets.json|secrets.toml|secrets.env|secret.yml|secret.yaml|secret.json|.secrets|*.secret|*.secrets",
     "shadow|gshadow|.credentials.json|.dockercfg|.s3cfg|.boto|.my.cnf|rclone.conf|wallet.dat|.dev.vars|kubeconfig|*.kubeconfig",
@@ -168,7 +168,7 @@ pub const CREDENTIALS: &[&str] = &[
 
 /// Files that hold credentials, by their paths.
 pub const CREDENTIAL_PATHS: &[&str] = &[
-    "*/.aws/credentials|*/.aws/config|*/.aws|*/.aws/*|*/.ssh|*/.ssh/*|*/.gnupg|*/.gnupg/*|*/.kube/config|*/.docker/config.json",
+    "*/.aws/credentials|*/.aws/config|*/.aws|*/.aws/*|*/.ssh|*/.ssh/*|*/.gnupg|*/.gnupg/*|*/.kube|*/.kube/config|*/.docker/config.json",
     "*/.config/gcloud/*|*/.config/gcloud|*/.config/gh/hosts.yml|*/.cargo/credentials*|*/.gem/credentials|*/.azure/*|*/.config/op/*",
     "*/proc/*/environ|*/.npmrc.token|/root/.npmrc|/home/*/.npmrc|~/.npmrc|*/.password-store|*/.password-store/*|*/.terraform.d/credentials*",
     "*/.pulumi/credentials.json|*/.codex/auth.json|*/.claude/.credentials.json|*/run/secrets/*|/etc/sudoers|/etc/sudoers.d/*",

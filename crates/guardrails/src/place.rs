@@ -46,6 +46,22 @@ impl Surroundings {
         if path.absolute { Base::Absolute(format!("/{text}")) } else { Base::Start(text) }
     }
 
+    /// As [`join`](Self::join), with wildcards and what is in a directory kept as they are written.
+    pub fn full(&self, base: &Base, path: &str) -> Base {
+        match self.join(base, path) {
+            Base::Unknown => Base::Unknown,
+            joined => match self.path(base, path) {
+                Some(parts) if parts.contents => match joined {
+                    Base::Start(text) if text.is_empty() => Base::Start(STAR.to_string()),
+                    Base::Start(text) => Base::Start(format!("{text}/{STAR}")),
+                    Base::Absolute(text) => Base::Absolute(format!("{}/{STAR}", text.trim_end_matches('/'))),
+                    Base::Unknown => Base::Unknown,
+                },
+                _ => joined,
+            },
+        }
+    }
+
     /// The path with everything resolved that can be: absolute, or relative to where the command was started.
     fn path(&self, base: &Base, text: &str) -> Option<Path> {
         let (mut absolute, mut parts) = if text.starts_with('/') {
@@ -168,7 +184,6 @@ impl Surroundings {
             ["..", ..] => by_name(&path.parts).unwrap_or(Place::Outside),
             _ => match by_name(&path.parts) {
                 Some(place) => place,
-                None if parts.len() == 1 && is_wild(parts[0]) && !path.contents => Place::Inside,
                 None if is_source(&parts) => Place::Source,
                 None => Place::Inside,
             },
@@ -277,8 +292,27 @@ fn is_made(part: &str) -> bool {
 
 fn is_source(parts: &[&str]) -> bool {
     let last = parts.last().copied().unwrap_or_default().to_ascii_lowercase();
-    (parts.len() == 1 && (names::SOURCES.contains(&last.as_str()) || last.ends_with(".git")))
+    // `s?c`, of which a letter or two are told.
+    let wild = is_wild(&last) && last.chars().any(char::is_alphanumeric) && !last.contains('.');
+    let stands_for = |name: &&str| wild && matches_mark(&bracketless(&last), name);
+    (parts.len() == 1
+        && (names::SOURCES.contains(&last.as_str())
+            || last.ends_with(".git")
+            || names::SOURCES.iter().any(|name| stands_for(name))))
         || matches!(last.as_str(), "migrations" | ".github")
+}
+
+/// `[ab]` is one character.
+fn bracketless(part: &str) -> String {
+    let mut text = String::new();
+    let mut rest = part;
+    while let Some(at) = rest.find(BRACKET) {
+        text.push_str(&rest[..at]);
+        text.push(ANY);
+        let inside = &rest[at + BRACKET.len_utf8()..];
+        rest = inside.find(']').map_or("", |end| &inside[end + 1..]);
+    }
+    text + rest
 }
 
 /// What belongs to a repository, if the path leads there.
@@ -368,6 +402,14 @@ pub fn is_credential(text: &str) -> bool {
     if path.ends_with(".ssh/config") || names::PUBLIC.iter().any(|pattern| matches_any(pattern, &name)) {
         return false;
     }
+    // Certificates and keys that tests bring with them open nothing.
+    let is_fixture = || {
+        const FIXTURES: &[&str] = &["fixtures", "__fixtures__", "testdata", "test-fixtures", "test_data", "mocks"];
+        parts.iter().any(|part| FIXTURES.contains(part))
+    };
+    if matches!(name.rsplit('.').next(), Some("pem" | "key" | "p12" | "jks")) && is_fixture() {
+        return false;
+    }
     // A pattern that `.env` or a key matches.
     let stands_for = has_glob
         && name.chars().filter(|c| c.is_alphanumeric()).count() > 1
@@ -376,5 +418,5 @@ pub fn is_credential(text: &str) -> bool {
         || names::CREDENTIALS.iter().any(|pattern| matches_any(pattern, &name))
         || names::CREDENTIAL_PATHS
             .iter()
-            .any(|pattern| matches_any(pattern, &format!("/{}", path.trim_start_matches("./"))))
+            .any(|pattern| matches_any(pattern, &format!("/{}", path.trim_start_matches("./").trim_start_matches('/'))))
 }

@@ -98,6 +98,7 @@ pub fn is_script(text: &str) -> bool {
     let slash =
         |letters: &[&str]| text.split_whitespace().any(|word| letters.contains(&word.to_ascii_lowercase().as_str()));
     is_cmdlet(first)
+        || (first.starts_with('[') && first.contains("]::"))
         || matches!(lower.as_str(), "iex" | "gci" | "iwr" | "irm" | "ri" | "icm" | "spps")
         || (matches!(lower.as_str(), "powershell" | "pwsh" | "powershell.exe")
             && text.to_ascii_lowercase().contains("iex("))
@@ -107,7 +108,7 @@ pub fn is_script(text: &str) -> bool {
             && text.split([' ', ';', '|', '(']).any(is_cmdlet))
         || (matches!(lower.as_str(), "del" | "erase" | "rd" | "rmdir" | "format" | "deltree")
             && slash(&["/s", "/q", "/f", "/y", "/fs:ntfs", "/fs:fat32"]))
-        || (matches!(lower.as_str(), "del" | "erase" | "rd" | "ri" | "format" | "deltree")
+        || (matches!(lower.as_str(), "del" | "erase" | "rd" | "ri" | "format" | "deltree" | "icacls" | "takeown")
             && text.contains([':', '\\']))
         || (matches!(lower.as_str(), "dir" | "ls" | "gc" | "cat")
             && !text.contains("<<")
@@ -115,8 +116,19 @@ pub fn is_script(text: &str) -> bool {
 }
 
 impl Walker<'_> {
+    /// `[IO.Directory]::Delete("C:\data", $true)`.
+    fn static_deletion(&mut self, text: &str, origin: Origin) {
+        let Some((before, call)) = text.split_once("]::Delete(") else { return };
+        let kind = if before.ends_with("Directory") { Kind::DeleteTree } else { Kind::Delete };
+        let from = text.len() - call.len();
+        let path = call.split([',', ')']).next().unwrap_or_default();
+        let target = Arg { text: path.trim_matches(['"', '\'', ' ']).to_owned(), origin: origin.part(from) };
+        self.effect_on(kind, &target, "");
+    }
+
     /// Runs a script of PowerShell.
     pub fn powershell(&mut self, text: &str, origin: Origin) {
+        self.static_deletion(text, origin);
         if self.depth >= crate::budget::MAX_DEPTH {
             self.budget.give_up();
         }

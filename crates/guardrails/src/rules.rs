@@ -39,8 +39,14 @@ struct RuleText {
     /// The trust level from which it is only logged.
     #[serde(default)]
     passes_from: Option<u8>,
+    /// It is only logged, too, where all that can be lost was made for a test.
+    #[serde(default)]
+    spares_tests: bool,
     #[serde(default)]
     command: Vec<String>,
+    /// What every shape of `command` ends with.
+    #[serde(default)]
+    unless: String,
     #[serde(default)]
     effect: Vec<Kind>,
     #[serde(default)]
@@ -73,6 +79,8 @@ pub struct Rule {
     pub severity: Severity,
     /// The trust level from which it is only logged.
     pub passes_from: Option<Trust>,
+    /// Is it only logged where all that can be lost was made for a test?
+    pub spares_tests: bool,
     /// Why.
     pub reason: String,
     /// What to do instead.
@@ -186,7 +194,8 @@ impl Rules {
             None => None,
         };
         let number = self.all.len();
-        let shapes: Vec<Shape> = text.command.iter().filter_map(|pattern| Shape::parse(pattern)).collect();
+        let whole = |pattern: &String| Shape::parse(&format!("{pattern} {}", text.unless));
+        let shapes: Vec<Shape> = text.command.iter().filter_map(whole).collect();
         for (shape_number, shape) in shapes.iter().enumerate() {
             for program in &shape.programs {
                 self.by_program.entry(program.clone()).or_default().push((number, shape_number));
@@ -202,6 +211,7 @@ impl Rules {
             category: category.to_owned(),
             severity: text.severity,
             passes_from,
+            spares_tests: text.spares_tests,
             reason: text.reason,
             suggestion: text.suggestion,
             examples: Examples { found: text.matches, passed: text.not_match },
@@ -278,6 +288,12 @@ impl Rule {
     }
 }
 
+/// What a pack calls itself.
+pub fn pack_name(text: &str) -> Result<String, BadPack> {
+    let syntax = |error: toml::de::Error| BadPack::Syntax { name: "?".to_owned(), message: error.to_string() };
+    toml::from_str::<PackText>(text).map(|pack| pack.name).map_err(syntax)
+}
+
 /// The packs that come with the program, by name.
 pub fn builtin() -> BTreeMap<&'static str, &'static str> {
     macro_rules! packs {
@@ -300,5 +316,6 @@ pub fn builtin() -> BTreeMap<&'static str, &'static str> {
         "publishing",
         "migrations",
         "code",
+        "coordinator",
     ]
 }

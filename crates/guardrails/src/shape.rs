@@ -1,12 +1,13 @@
 //! The shape of a command: a program, operands and options, as one writes them.
 //!
 //! `git push -f|--force !--dry-run` is `git push` with one of the two options and without the third. A word stands for an
-//! operand at its place and may have alternatives and wildcards; `~main` is an operand anywhere behind those, `--` stands
-//! for a `--` with something behind it, `--mode=a*` for an option with such a value, `!*`
-//! for no further operands.
+//! operand at its place and may have alternatives and wildcards; `~main` is an operand anywhere behind those (`~` alone: one
+//! that is not known beforehand), `!~main` that there is no such operand, `--` stands for a `--` with something behind it,
+//! `--mode=a*` for an option with such a value, `!*` for no further operands, `\s` for a blank.
 
 use std::collections::BTreeSet;
 
+use crate::call::Arg;
 use crate::glob;
 use crate::options::{Grammar, Options};
 
@@ -22,6 +23,7 @@ pub struct Shape {
 enum Token {
     Operand(String),
     Somewhere(String),
+    Nowhere(String),
     With(Vec<Wanted>),
     Without(Vec<Wanted>),
     Separator,
@@ -66,7 +68,8 @@ impl Shape {
         let mut operands = options.operands.iter();
         self.tokens.iter().all(|token| match token {
             Token::Operand(patterns) => operands.next().is_some_and(|arg| glob::matches_any(patterns, &arg.plain())),
-            Token::Somewhere(patterns) => operands.clone().any(|arg| glob::matches_any(patterns, &arg.plain())),
+            Token::Somewhere(patterns) => is_somewhere(patterns, operands.clone(), options),
+            Token::Nowhere(patterns) => !is_somewhere(patterns, operands.clone(), options),
             Token::With(wanted) => wanted.iter().any(given),
             Token::Without(wanted) => !wanted.iter().any(given),
             Token::NoMore => operands.len() == 0,
@@ -75,12 +78,26 @@ impl Shape {
     }
 }
 
+/// Is there such an operand, or an option of the kind that begins with a slash?
+fn is_somewhere<'a>(patterns: &str, mut operands: impl Iterator<Item = &'a &'a Arg>, options: &Options<'_>) -> bool {
+    operands.any(|arg| glob::matches_any(patterns, &arg.plain()))
+        || (patterns.starts_with('/')
+            && options
+                .given
+                .iter()
+                .any(|given| given.name.starts_with('/') && glob::matches_any(patterns, &given.name)))
+}
+
 fn token(word: &str) -> Token {
+    let word = &word.replace("\\s", " ");
     if word == "--" {
         return Token::Separator;
     }
     if word == "!*" {
         return Token::NoMore;
+    }
+    if let Some(unwanted) = word.strip_prefix("!~") {
+        return Token::Nowhere(unwanted.to_owned());
     }
     if let Some(wanted) = word.strip_prefix('!') {
         return Token::Without(wanted_options(wanted));

@@ -56,14 +56,17 @@ pub const DECODED: char = '\u{e006}';
 /// As [`SOME`]: a secret.
 pub const SECRET: char = '\u{e007}';
 
+/// As [`SOME`]: the numbers of running programs, all of them or, with a name behind it, those of that name.
+pub const PROCESSES: char = '\u{e008}';
+
 /// Is it one of the characters that stand for something?
 pub fn is_mark(c: char) -> bool {
-    (UNKNOWN..=SECRET).contains(&c)
+    (UNKNOWN..=PROCESSES).contains(&c)
 }
 
 /// Is it one of those that stand for what is not known?
 pub fn is_unknown(c: char) -> bool {
-    matches!(c, UNKNOWN | SOME | FETCHED | DECODED | SECRET)
+    matches!(c, UNKNOWN | SOME | FETCHED | DECODED | SECRET | PROCESSES)
 }
 
 /// Does the text hold characters that are not known?

@@ -80,6 +80,11 @@ impl Trust {
         (level <= 4).then_some(Self(level))
     }
 
+    /// Its number.
+    pub fn level(self) -> u8 {
+        self.0
+    }
+
     /// Of a preconfigured profile.
     pub fn of_profile(name: &str) -> Option<Self> {
         PROFILES.iter().find(|(profile, _)| *profile == name).map(|(_, level)| Self(*level))

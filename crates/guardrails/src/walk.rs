@@ -12,6 +12,7 @@ use crate::place::{Base, Surroundings, is_credential};
 use crate::rules::Rules;
 use crate::shell::{Node, Piece, Redirect, Script, Simple, Target, Way, When, Word, parse};
 use crate::source::{Origin, UNKNOWN};
+use crate::touch::{Touch, Way as Touching};
 use crate::{powershell, sql};
 
 /// A rule that was broken.
@@ -23,6 +24,8 @@ pub struct Found {
     pub span: Range<usize>,
     /// What runs it, from the outside in.
     pub reached: Vec<String>,
+    /// Does it concern only what was made for a test?
+    pub for_tests: bool,
 }
 
 /// What a shell keeps between commands.
@@ -53,9 +56,21 @@ pub struct Walker<'g> {
     /// What the current command is run by.
     pub reached: Vec<String>,
     pub depth: usize,
+    /// Does the current command work only on what was made for a test?
+    pub for_tests: bool,
+    /// Is what is read taken into variables instead of being shown?
+    loads: bool,
+    /// Have credentials become variables of the environment?
+    has_loaded: bool,
+    /// Which files are changed or shown.
+    pub(crate) touched: Vec<Touch>,
     found: Vec<Found>,
 }
 
+/// What runs lines that another command makes.
+pub const GENERATED: &str = "generated lines";
+/// The detail of an effect: the new content comes from a template.
+pub const TEMPLATE: &str = "template";
 /// More than so many violations tell nothing new.
 const MOST_FOUND: usize = 256;
 
@@ -71,7 +86,19 @@ impl<'g> Walker<'g> {
             base: Base::Start(String::new()),
             fallback: None,
         };
-        Self { rules, budget, around, env, reached: vec![], depth: 0, found: vec![] }
+        Self {
+            rules,
+            budget,
+            around,
+            env,
+            reached: vec![],
+            depth: 0,
+            for_tests: false,
+            loads: false,
+            has_loaded: false,
+            touched: vec![],
+            found: vec![],
+        }
     }
 
     /// What was found.
@@ -95,7 +122,7 @@ impl<'g> Walker<'g> {
                 let flow = self.script(&Script { steps: vec![step] }, &Flow::Empty);
                 // What is printed now is seen by whoever runs it.
                 if flow.is_secret() {
-                    let detail = if flow == Flow::Environment { "environment" } else { "secret" };
+                    let detail = if flow == Flow::Environment && !self.has_loaded { "environment" } else { "secret" };
                     let origin = Origin::Made { start: span.start, end: span.end };
                     self.effect(Kind::Show, Place::None, &Arg { text: String::new(), origin }, detail);
                 }
@@ -128,7 +155,9 @@ impl<'g> Walker<'g> {
     pub fn apart<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         let env = self.env.clone();
         let result = run(self);
-        self.env = env;
+        // Files stay.
+        let files = std::mem::replace(&mut self.env, env).files;
+        self.env.files = files;
         result
     }
 
@@ -224,7 +253,10 @@ impl<'g> Walker<'g> {
     }
 
     fn simple(&mut self, simple: &Simple, stdin: &Flow) -> Flow {
+        let before = self.loads;
+        self.loads |= loads_variables(simple);
         let args: Vec<Arg> = simple.words.iter().flat_map(|word| self.fields(word)).collect();
+        self.loads = before;
         let (stdin, away) = self.redirects(&simple.redirects, stdin);
         if args.is_empty() && simple.words.is_empty() {
             for assignment in &simple.assignments {
@@ -250,7 +282,8 @@ impl<'g> Walker<'g> {
         if let Some(kept) = kept {
             self.env.variables = kept;
         }
-        self.discards(&args, &flow, &stdin, away.as_ref());
+        let appends = simple.redirects.iter().any(|redirect| redirect.way == Way::Append);
+        self.discards(&args, &flow, &stdin, away.as_ref().filter(|_| !appends));
         self.print(flow, away)
     }
 
@@ -289,7 +322,7 @@ impl<'g> Walker<'g> {
         let nothing = match args.first().map(|arg| arg.plain()).as_deref() {
             Some(":" | "true") => true,
             Some("cat") => args.get(1).is_some_and(|arg| arg.text == "/dev/null") || *stdin == Flow::Nothing,
-            Some("echo" | "printf") => matches!(flow, Flow::Text(text) if text.is_empty()),
+            Some("echo" | "printf") => matches!(flow, Flow::Text(text) if text.trim().is_empty()),
             _ => false,
         };
         if nothing {
@@ -343,7 +376,10 @@ impl<'g> Walker<'g> {
             };
             match redirect.way {
                 Way::Text => input = Flow::Text(target.text.clone()),
-                Way::Read => input = self.read(&target),
+                Way::Read => {
+                    self.touch(Touching::Read, &target.text);
+                    input = self.read(&target);
+                }
                 Way::Duplicate => {}
                 Way::Append => self.effect_on(Kind::Append, &target, ""),
                 Way::Write | Way::Both => {
@@ -373,21 +409,25 @@ impl<'g> Walker<'g> {
     /// A command breaks a rule.
     pub fn broken(&mut self, rule: usize, span: Range<usize>) {
         if self.found.len() < MOST_FOUND {
-            self.found.push(Found { rule, span, reached: self.reached.clone() });
+            self.found.push(Found { rule, span, reached: self.reached.clone(), for_tests: self.for_tests });
         }
     }
 
     /// Something happens to the file that an argument names.
     pub fn effect_on(&mut self, kind: Kind, file: &Arg, detail: &'static str) {
-        let is_listed =
-            file.text.chars().all(|c| c == UNKNOWN) && self.reached.last().is_some_and(|label| label == "xargs");
+        let is_listed = file.text.chars().all(|c| c == UNKNOWN)
+            && self.reached.last().is_some_and(|label| matches!(label.as_str(), "xargs" | "parallel" | GENERATED));
+        self.touch_by(kind, &file.text, detail);
         let place = if is_listed { Place::Listed } else { self.around.place(&self.env.base, &file.text) };
         self.effect(kind, place, file, detail);
     }
 
     /// Something happens to a target.
     pub fn effect(&mut self, kind: Kind, place: Place, file: &Arg, detail: &'static str) {
-        let credential = is_credential(&file.text);
+        // A new copy of a template is what such files begin as, and what becomes a variable is not shown.
+        let harmless = detail == TEMPLATE || (self.loads && kind == Kind::Read);
+        let credential = is_credential(&file.text) && !harmless;
+        self.has_loaded |= self.loads && kind == Kind::Read;
         let effect = Effect { kind, place, target: file.plain().into_owned(), credential, detail, span: file.span() };
         let rules = self.rules;
         for rule in rules.judge_effect(&effect) {
@@ -429,6 +469,13 @@ impl<'g> Walker<'g> {
             self.runs_unread("fork-bomb", nodes.first().map(first_span).unwrap_or_default());
         }
     }
+}
+
+/// `export $(grep -v '^#' .env | xargs)`.
+fn loads_variables(simple: &Simple) -> bool {
+    simple.words.first().is_some_and(|word| {
+        matches!(word.pieces.as_slice(), [Piece::Text(text, ..)] if matches!(text.as_str(), "export" | "declare" | "env"))
+    })
 }
 
 /// Where the first command of a node stands.

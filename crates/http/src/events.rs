@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use coordinator::Coordinator;
+use coordinator::audit::QueryAudit;
 use coordinator::events::{EventFilter, Follower};
 use coordinator::failure::Failure;
+use coordinator::operation::Operation;
+use coordinator::registry;
 use futures::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -56,6 +59,9 @@ async fn follow(
 ) -> Result<Follower<Arc<Coordinator>>, Problem> {
     let principal = principal(&coordinator, false, headers).await?;
     let project = project(&coordinator, &principal, headers)?;
+    if let Some(entry) = registry::find(QueryAudit::NAME) {
+        principal.permits(entry).map_err(|why| Problem::new(StatusCode::FORBIDDEN, "operation_not_permitted", &why))?;
+    }
     let (filter, after) = wanted(query)?;
     let last_seen = headers.get("last-event-id").map(|id| {
         let position = id.to_str().ok().and_then(|id| id.parse().ok());
@@ -149,8 +155,6 @@ pub fn openapi() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
-
     use super::*;
 
     #[test]

@@ -145,7 +145,10 @@ async fn principal(coordinator: &Coordinator, is_public: bool, headers: &HeaderM
         ));
     };
     match coordinator.authenticate(key).await {
-        Ok(Some(principal)) => Ok(principal),
+        Ok(Some(principal)) => {
+            coordinator.count_request(key, &principal)?;
+            Ok(principal)
+        }
         Ok(None) => Err(unauthorized("this key is unknown, revoked or expired")),
         Err(error) => Err(Failure::from(error).into()),
     }
@@ -205,7 +208,11 @@ async fn body_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
 
 async fn health(State(coordinator): State<Arc<Coordinator>>) -> Response {
     if coordinator.is_healthy().await {
-        Json(json!({"status": "ok", "db": "connected", "version": VERSION})).into_response()
+        let mut body = json!({"status": "ok", "db": "connected", "version": VERSION});
+        if coordinator.has_broken_rules() {
+            body["rules"] = "broken: see coordinator doctor".into();
+        }
+        Json(body).into_response()
     } else {
         let body = json!({"status": "degraded", "db": "unreachable", "version": VERSION});
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()

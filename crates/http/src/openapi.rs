@@ -99,6 +99,7 @@ fn operation(entry: &Entry, route: Route, id: &str) -> Value {
             "403": problem("The key's agent may not do this, or is not the one named."),
             "409": problem("It cannot be done as things are; asking again will not help."),
             "422": problem("A field is missing or wrong; each is named."),
+            "429": problem("The key has made too many requests; `Retry-After` says when it may make the next one."),
             "503": problem("The database does not answer."),
         },
         "security": match entry.access {

@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 pub struct Problem {
     status: StatusCode,
     body: Value,
+    /// After how many seconds it is worth to try again.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &str, message: &str) -> Self {
-        Self { status, body: json!({"success": false, "error": code, "message": message}) }
+        Self { status, body: json!({"success": false, "error": code, "message": message}), retry_after: None }
     }
 }
 
@@ -24,13 +26,19 @@ impl From<Failure> for Problem {
             Failure::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Failure::Forbidden(_) => StatusCode::FORBIDDEN,
             Failure::Conflict(_) => StatusCode::CONFLICT,
+            Failure::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Failure::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::Internal(why) => {
-                tracing::error!(%why, "a defect");
+            Failure::Internal(_) => {
+                tracing::error!(why = failure.message(), "a defect");
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        Self { status, body: failure.body() }
+        let retry_after = match failure {
+            Failure::TooMany { seconds, .. } => Some(seconds),
+            Failure::Unavailable(_) => Some(1),
+            _ => None,
+        };
+        Self { status, body: failure.body(), retry_after }
     }
 }
 
@@ -43,8 +51,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

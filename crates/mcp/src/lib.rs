@@ -15,7 +15,7 @@ use std::sync::Arc;
 use coordinator::Coordinator;
 use rmcp::service::ServiceExt;
 
-pub use bridge::{Bridge, Target};
+pub use bridge::{Bridge, CallFailure, Remote, Target};
 pub use http::{HttpService, RemoteAgent};
 pub use tools::listed as tools;
 

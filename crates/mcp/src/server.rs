@@ -1,6 +1,6 @@
 //! What a client can ask: tools, resources, prompts. The same for an agent on this machine and for one behind a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use coordinator::agent::LocalAgent;
 use coordinator::failure::Failure;
@@ -16,7 +16,6 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value};
-use tokio::sync::OnceCell;
 
 use crate::http::RemoteAgent;
 use crate::{prompts, tools};
@@ -38,7 +37,7 @@ pub struct Server {
 /// In whose name calls are made.
 enum Agent {
     /// The agent that this process speaks for. Known once the client has said its name.
-    Local(OnceCell<LocalAgent>),
+    Local(Mutex<Option<Arc<LocalAgent>>>),
     /// Each request's own.
     Remote,
 }
@@ -46,7 +45,7 @@ enum Agent {
 impl Server {
     /// For the agent that this process speaks for.
     pub fn local(coordinator: Arc<Coordinator>) -> Self {
-        Self { coordinator, agent: Agent::Local(OnceCell::new()) }
+        Self { coordinator, agent: Agent::Local(Mutex::default()) }
     }
 
     /// For requests that each carry their [`RemoteAgent`].
@@ -63,11 +62,24 @@ impl Server {
         match &self.agent {
             Agent::Local(agent) => {
                 let name = || context.client_info().map_or_else(|| "agent".to_owned(), |client| client.name);
-                let new = || async { LocalAgent::new(self.coordinator.clone(), &name()) };
-                agent.get_or_try_init(new).await?.call(entry, arguments).await
+                self.current(agent, name)?.call(entry, arguments).await
             }
             Agent::Remote => remote(context)?.call(entry, arguments).await,
         }
+    }
+
+    /// The agent in the session that its client is in now.
+    fn current(
+        &self,
+        agent: &Mutex<Option<Arc<LocalAgent>>>,
+        client_name: impl FnOnce() -> String,
+    ) -> Result<Arc<LocalAgent>, Failure> {
+        let mut agent = agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agent.as_ref().filter(|agent| agent.is_current()) {
+            return Ok(agent.clone());
+        }
+        let new = Arc::new(LocalAgent::new(self.coordinator.clone(), &client_name())?);
+        Ok(agent.insert(new).clone())
     }
 
     /// Calls an operation that an entry of ours names.
@@ -100,7 +112,9 @@ fn protocol_error(failure: Failure) -> ErrorData {
     let (message, body) = (failure.message(), Some(failure.body()));
     match failure {
         Failure::Invalid { .. } => ErrorData::invalid_params(message, body),
-        Failure::Forbidden(_) | Failure::Conflict(_) => ErrorData::invalid_request(message, body),
+        Failure::Forbidden(_) | Failure::Conflict(_) | Failure::TooMany { .. } => {
+            ErrorData::invalid_request(message, body)
+        }
         Failure::Unavailable(_) | Failure::Internal(_) => ErrorData::internal_error(message, body),
     }
 }

@@ -21,12 +21,18 @@ pub struct ApiKey {
     pub agent_id: Option<AgentId>,
     /// The agent type it is bound to.
     pub agent_type: Option<String>,
+    /// What it may be used for: operations, or groups of them; for everything when there is none.
+    pub scopes: Vec<String>,
+    /// How many requests a minute each server takes from it; any number when absent.
+    pub per_minute: Option<u32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends, if ever.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
+    /// When it was last used, give or take a minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl ApiKey {

@@ -9,11 +9,17 @@ use uuid::Uuid;
 
 use crate::JsonText;
 use crate::api_keys::ApiKey;
+use crate::approvals::{ApprovalStatus, DecideApproval, Pass, RequestApproval};
+use crate::chain::Seal;
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, SessionId};
 use crate::key::LockKey;
+use crate::limits::{Limit, Limits};
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::messages::{Audience, Message};
+use crate::network::NetworkCheck;
+use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
 use crate::work::{Task, TaskStatus};
 use crate::working_memory::UpdateWorkingMemory;
@@ -31,6 +37,12 @@ pub struct Command {
     pub parameters: JsonText,
     /// Milliseconds since the call arrived.
     pub duration_ms: u32,
+    /// How much the caller may do: counted in the transaction. None, for most.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// The approval without which it would have been refused. Used up in the transaction that does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Pass>,
     /// What to do.
     pub action: Action,
 }
@@ -57,8 +69,14 @@ pub enum Action {
     Heartbeat,
     /// Disconnect silent sessions now.
     Cleanup(Cleanup),
+    /// End the caller's session, with all that it holds.
+    EndSession,
     /// Leave a handoff.
     WriteHandoff(WriteHandoff),
+    /// Tell others something.
+    SendMessage(SendMessage),
+    /// Take what is in the caller's inbox.
+    ReadMessages(ReadMessages),
     /// Take or refresh a session's block of ports.
     AllocatePorts(AllocatePorts),
     /// Give a session's block of ports back.
@@ -72,6 +90,8 @@ pub enum Action {
     UpdateWorkingMemory(UpdateWorkingMemory),
     /// Count a use of a skill.
     RecordSkillUse(RecordSkillUse),
+    /// Put a new version of a rule.
+    PutRule(PutRule),
     /// Store an API key.
     CreateKey(ApiKey),
     /// Revoke an API key.
@@ -79,6 +99,21 @@ pub enum Action {
         /// Which.
         id: Uuid,
     },
+    /// Ask for an approval.
+    RequestApproval(RequestApproval),
+    /// Decide about a request for one.
+    DecideApproval(DecideApproval),
+    /// Use the approval that the command presents, for something that is done elsewhere.
+    UseApproval,
+    /// Change nothing but the trail: somebody wants to reach something on the network, and may or may not.
+    CheckNetwork(NetworkCheck),
+    /// Remember that an API key was used.
+    NoteKeyUse {
+        /// Which.
+        id: Uuid,
+    },
+    /// Remove the oldest rows of the trail, which this seals.
+    PruneAudit(Seal),
     /// Change nothing but the trail: the operation was refused before it reached the store.
     Refuse(Refusal),
 }
@@ -220,6 +255,26 @@ pub struct WriteHandoff {
     pub notes: Notes,
 }
 
+/// Tell others something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// Its id, freshly minted.
+    pub message_id: Uuid,
+    /// Whom.
+    pub audience: Audience,
+    /// See [`Message`].
+    pub thread: Option<String>,
+    /// See [`Message`].
+    pub text: String,
+}
+
+/// Take what is in the caller's inbox, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadMessages {
+    /// At most this many.
+    pub limit: u32,
+}
+
 /// Take or refresh a session's block of ports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AllocatePorts {
@@ -298,6 +353,23 @@ pub enum Outcome {
         /// What this command and the reaping before it in the same transaction freed.
         freed: Freed,
     },
+    /// The session is over.
+    SessionEnded {
+        /// What it held.
+        freed: Freed,
+    },
+    /// The message is in the inboxes.
+    MessageSent {
+        /// Its id.
+        message_id: Uuid,
+        /// Whose.
+        recipients: Vec<AgentId>,
+    },
+    /// The messages are no longer in the caller's inbox.
+    MessagesRead {
+        /// Oldest first. Not part of the audit row, which has their ids.
+        messages: Vec<Message>,
+    },
     /// The handoff is kept.
     HandoffWritten {
         /// Its id.
@@ -340,6 +412,11 @@ pub enum Outcome {
         /// How often it worked.
         successes: u32,
     },
+    /// The rule is in force, or removed.
+    RulePut {
+        /// The new version's number.
+        version: i64,
+    },
     /// The API key is stored.
     KeyCreated {
         /// Its id.
@@ -350,14 +427,53 @@ pub enum Outcome {
         /// Its id.
         id: Uuid,
     },
+    /// The request waits for somebody to decide, or is decided already.
+    ApprovalRequested {
+        /// Its id: that of the earlier one for a repetition.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+        /// When it ends by itself.
+        expires_at: Timestamp,
+        /// Was it open already?
+        repeated: bool,
+        /// The refusal that led to it, if one did.
+        refusal: Option<Refusal>,
+    },
+    /// The request is decided.
+    ApprovalDecided {
+        /// Which.
+        approval_id: Uuid,
+        /// As what.
+        status: ApprovalStatus,
+        /// When an approval ends.
+        expires_at: Timestamp,
+    },
+    /// The approval lets it through.
+    ApprovalUsed {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// The check is on record.
+    NetworkChecked(NetworkCheck),
+    /// The use of the API key is remembered. Nobody waits for it: it leaves no audit row.
+    KeyUseNoted {
+        /// The key's id.
+        id: Uuid,
+    },
+    /// The oldest rows of the trail are gone.
+    AuditPruned {
+        /// How many.
+        rows: i64,
+    },
     /// No, and nothing changed.
     Refused(Refusal),
 }
 
 impl Outcome {
-    /// Is it what the caller is told, and the trail? Else the caller waits and asks again.
+    /// Is it what the caller is told, and the trail? Else the caller waits and asks again, or there is none.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Waiting(_) | Self::NoTaskYet)
+        !matches!(self, Self::Waiting(_) | Self::NoTaskYet | Self::KeyUseNoted { .. })
     }
 
     /// Did the caller get what it asked for?
@@ -367,6 +483,8 @@ impl Outcome {
                 false
             }
             Self::Released { missing, .. } => missing.is_empty(),
+            Self::ApprovalRequested { refusal, .. } => refusal.is_none(),
+            Self::NetworkChecked(check) => check.allowed,
             _ => true,
         }
     }
@@ -378,7 +496,8 @@ impl Outcome {
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
-            Self::Refused(refusal) => Some(refusal.code()),
+            Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
+            Self::Refused(refusal) | Self::ApprovalRequested { refusal: Some(refusal), .. } => Some(refusal.code()),
             _ => None,
         }
     }
@@ -512,10 +631,97 @@ pub enum Refusal {
         /// By which.
         superseded_by: Uuid,
     },
+    /// Nobody that the message is for is connected.
+    NoRecipients,
     /// Every note of the session is pinned, and there is room for no more.
     WorkingMemoryFull,
+    /// Somebody has put another version of the rule than the one that the caller has seen.
+    RuleChanged {
+        /// What the rule is about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+        /// Its latest version, 0 if there is none.
+        version: i64,
+    },
+    /// No such rule in this project that could be removed.
+    RuleNotFound {
+        /// What it was to be about.
+        rule_kind: RuleKind,
+        /// Its name.
+        name: String,
+    },
     /// No such API key in this project, or it is revoked already.
     KeyNotFound,
+    /// What was to be done, or the text that tells of it, breaks a guardrail.
+    DestructiveOperationBlocked {
+        /// The operation, or `run_command` for a command that the agent runs itself.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// It would show, change or send credentials.
+    CredentialFileProtected {
+        /// As above.
+        operation: String,
+        /// The rules that it breaks.
+        rules: Vec<String>,
+    },
+    /// No such request in this project.
+    ApprovalNotFound {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// Nobody decides about a request of its own.
+    OwnApproval {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// The request is decided, used up or ended, or not decided yet where an approval is needed.
+    ApprovalSettled {
+        /// Which.
+        approval_id: Uuid,
+        /// Where it stands.
+        status: ApprovalStatus,
+    },
+    /// The approval is for another agent, another session, or something else.
+    ApprovalMismatch {
+        /// Which.
+        approval_id: Uuid,
+    },
+    /// The seal is not that of the trail's oldest rows, or leaves no row after them.
+    SealMismatch {
+        /// How many rows it seals.
+        size: i64,
+    },
+    /// The caller's profile, or a policy, does not permit the operation.
+    OperationNotPermitted {
+        /// Why, in a sentence.
+        message: String,
+        /// The policies that decided.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<String>,
+    },
+    /// The operation needs more trust than the caller has.
+    InsufficientTrustLevel {
+        /// Why, in a sentence.
+        message: String,
+        /// The level that it needs.
+        required: u8,
+        /// The level that the caller has.
+        actual: u8,
+    },
+    /// The caller has done as much as it may.
+    ResourceLimitExceeded {
+        /// Which limit.
+        limit: Limit,
+        /// How much it may do.
+        allowed: u32,
+        /// How much it has done.
+        used: u32,
+        /// When it may do more, where time brings it back.
+        until: Option<Timestamp>,
+    },
     /// The request names an agent or type that the caller's key is not bound to.
     IdentityMismatch {
         /// What was wrong, in a sentence.
@@ -541,8 +747,21 @@ impl Refusal {
             Self::TaskAlreadyEnded { .. } => "task_already_ended",
             Self::MemoryNotFound { .. } => "memory_not_found",
             Self::MemorySuperseded { .. } => "memory_superseded",
+            Self::NoRecipients => "no_recipients",
             Self::WorkingMemoryFull => "working_memory_full",
+            Self::RuleChanged { .. } => "rule_changed",
+            Self::RuleNotFound { .. } => "rule_not_found",
             Self::KeyNotFound => "key_not_found",
+            Self::DestructiveOperationBlocked { .. } => "destructive_operation_blocked",
+            Self::CredentialFileProtected { .. } => "credential_file_protected",
+            Self::ApprovalNotFound { .. } => "approval_not_found",
+            Self::OwnApproval { .. } => "own_approval",
+            Self::ApprovalSettled { .. } => "approval_settled",
+            Self::ApprovalMismatch { .. } => "approval_mismatch",
+            Self::SealMismatch { .. } => "seal_mismatch",
+            Self::OperationNotPermitted { .. } => "operation_not_permitted",
+            Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",
+            Self::ResourceLimitExceeded { .. } => "resource_limit_exceeded",
             Self::IdentityMismatch { .. } => "identity_mismatch",
         }
     }

@@ -4,23 +4,34 @@
 //! in these types.
 //!
 //! - [`key`]: lock keys, their one canonical spelling, and when two of them overlap
-//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`ports`], [`audit`], [`api_keys`]: the records, one module a
-//!   capability
+//! - [`locks`], [`work`], [`sessions`], [`handoffs`], [`messages`], [`ports`], [`audit`], [`api_keys`]: the records, one
+//!   module a capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
+//! - [`approvals`]: what an agent was refused and a person may let it do
+//! - [`network`]: what was asked of the network, and answered
+//! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
+//! - [`chain`], [`merkle`]: how the audit trail is hashed
 //! - [`command`]: what can be asked of a store, and what it answers
 //! - [`id`]: names of agents, sessions and projects
 
 pub mod api_keys;
+pub mod approvals;
 pub mod audit;
+pub mod chain;
 pub mod command;
 mod glob;
 pub mod handoffs;
 pub mod id;
 pub mod key;
+pub mod limits;
 pub mod locks;
 pub mod memories;
+pub mod merkle;
+pub mod messages;
+pub mod network;
 pub mod ports;
 pub mod ranking;
+pub mod rulebook;
 pub mod sessions;
 pub mod skills;
 pub mod text;

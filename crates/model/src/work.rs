@@ -137,9 +137,12 @@ impl Task {
         SignedDuration::from_secs((5_i64 << doublings).min(300))
     }
 
-    /// Renews the lease at `now`.
-    pub fn renew_lease(&mut self, now: Timestamp) {
-        self.lease_expires_at = Some(now + i64::from(self.lease_seconds).seconds());
+    /// Renews the lease at `now`, but not beyond so many minutes after the claim. What there is of it stays.
+    pub fn renew_lease(&mut self, now: Timestamp, at_most_minutes: Option<u32>) {
+        let end = now + i64::from(self.lease_seconds).seconds();
+        let last = at_most_minutes.zip(self.claimed_at).map(|(minutes, at)| at + i64::from(minutes).minutes());
+        let end = last.map_or(end, |last| end.min(last));
+        self.lease_expires_at = Some(self.lease_expires_at.map_or(end, |earlier| earlier.max(end)));
     }
 }
 

@@ -16,17 +16,22 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 pub use clock::Clock;
+pub use engine::PRUNE_LIMIT;
 pub use group_commit::GroupCommit;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -65,6 +70,13 @@ pub trait Store: Send + Sync + 'static {
     /// The latest handoffs, newest first.
     async fn handoffs(&self, project: &Project, filter: &HandoffFilter) -> Result<Vec<Handoff>, StoreError>;
 
+    /// The latest messages, newest first.
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>, StoreError>;
+
+    /// What is in the agent's inbox, oldest first, at most `limit`.
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32)
+    -> Result<Vec<Message>, StoreError>;
+
     /// The blocks of ports of all projects whose lease has not ended, lowest first; with the instant of reading.
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError>;
 
@@ -73,6 +85,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The rows of the audit trail behind a position, oldest first, at most `limit`.
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// The same rows as they are hashed, with the hashes that are stored.
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>, StoreError>;
+
+    /// The seal of the rows that were pruned, if any were: the last one.
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>, StoreError>;
+
+    /// The projects that there are.
+    async fn projects(&self) -> Result<Vec<Project>, StoreError>;
 
     /// Where the words and filters occur: what the index knows of them.
     async fn search_memories(&self, project: &Project, search: &Search) -> Result<Found, StoreError>;
@@ -85,6 +106,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// All skills, last used first (at most 1,000).
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
+
+    /// A page of requests for approvals, newest first.
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;
+    /// The rules in force, by kind and name: the latest version of each that was not removed.
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>, StoreError>;
+
+    /// The latest version of any rule, 0 when there is none: as long as it stays, so do all rules. Asked often, so it frees
+    /// nothing.
+    async fn rules_version(&self, project: &Project) -> Result<i64, StoreError>;
+
+    /// The versions of one rule, newest first, at most `limit`.
+    async fn rule_history(
+        &self,
+        project: &Project,
+        kind: RuleKind,
+        name: &str,
+        limit: u32,
+    ) -> Result<Vec<Rule>, StoreError>;
 
     /// All API keys of all projects, revoked and expired ones included, oldest first; with the instant of reading.
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp), StoreError>;

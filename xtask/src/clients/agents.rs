@@ -1,5 +1,5 @@
-//! The agents' own command lines, each with an empty home: connected by the command that our README gives, they show the
-//! coordinator as connected, and take a lock because a script in the place of their model says so.
+//! The agents' own command lines, each with an empty home: connected by `coordinator init` or by the command that our docs
+//! give, they show the coordinator as connected, and take a lock because a script in the place of their model says so.
 
 use std::path::Path;
 
@@ -23,6 +23,8 @@ pub struct Cli {
     pub version: &'static str,
     /// Prepares its home, and says in which environment it finds the model.
     pub prepare: fn(home: &Path, model: &str) -> anyhow::Result<Environment>,
+    /// What its user would say once, asked whether the repository may be trusted.
+    pub trust: fn(home: &Path, repository: &Path) -> anyhow::Result<()>,
     /// What connects it, after `mcp add`.
     connect: fn(way: &Way) -> Vec<String>,
     /// What `mcp list` says of a server that it is connected to; it does not try all of them.
@@ -36,6 +38,8 @@ pub type Environment = Vec<(&'static str, String)>;
 
 /// A way to reach the coordinator.
 enum Way {
+    /// A process of ours, set up by `coordinator init`.
+    Init,
     /// A process of ours, started like this.
     Stdio(Vec<String>),
     /// The same, and it needs the key, which the command lines hand on only when they are told to.
@@ -59,7 +63,12 @@ pub const CLIS: [Cli; 3] = [
                 ("ENABLE_TOOL_SEARCH", "false".into()),
             ])
         },
+        trust: |home, repository| {
+            let said = json!({"projects": {repository.to_string_lossy(): {"hasTrustDialogAccepted": true}}});
+            write(&home.join(".claude.json"), &said.to_string())
+        },
         connect: |way| match way {
+            Way::Init => vec![],
             Way::Stdio(program) => words(&["coordinator", "--"], program),
             Way::Bridge(program) => words(&["coordinator", "--env", &variable(), "--"], program),
             Way::Http(url) => words(&["--transport", "http", "coordinator", url, "--header", &header()], &[]),
@@ -80,7 +89,14 @@ pub const CLIS: [Cli; 3] = [
             write(&home.join(".codex/config.toml"), &settings)?;
             Ok(vec![("SCRIPT_KEY", "none".into())])
         },
+        trust: |home, repository| {
+            let file = home.join(".codex/config.toml");
+            let settings = std::fs::read_to_string(&file)?;
+            let said = format!("[projects.{}]\ntrust_level = \"trusted\"\n", json!(repository.to_string_lossy()));
+            write(&file, &format!("{settings}{said}"))
+        },
         connect: |way| match way {
+            Way::Init => vec![],
             Way::Stdio(program) => words(&["coordinator", "--"], program),
             Way::Bridge(program) => words(&["coordinator", "--env", &variable(), "--"], program),
             Way::Http(url) => words(&["coordinator", "--url", url, "--bearer-token-env-var", KEY_VARIABLE], &[]),
@@ -102,7 +118,10 @@ pub const CLIS: [Cli; 3] = [
                 ("GEMINI_CLI_TRUST_WORKSPACE", "true".into()),
             ])
         },
+        // Its environment says so already.
+        trust: |_, _| Ok(()),
         connect: |way| match way {
+            Way::Init => vec![],
             Way::Stdio(program) => words(&["coordinator"], program),
             Way::Bridge(program) => words(&["-e", &variable(), "-s", "project", "coordinator"], program),
             Way::Http(url) => words(&["--transport", "http", "coordinator", url, "-H", &header()], &[]),
@@ -141,6 +160,7 @@ pub async fn run(ground: &Ground, trials: &mut Trials) {
         for (way, name) in [
             (Way::Stdio(words(&[&program, "mcp"], &[])), "stdio"),
             (Way::Http(format!("{}/mcp", ground.server)), "http"),
+            (Way::Init, "init"),
             (Way::Bridge(words(&[&program, "mcp", "--url", &ground.server], &[])), "bridge"),
         ] {
             trials.attempt(&format!("{} {name}", cli.name), drive(ground, cli, &way, name)).await;
@@ -169,7 +189,14 @@ async fn drive(ground: &Ground, cli: Cli, way: &Way, way_name: &str) -> anyhow::
         }
         command
     };
-    success(command(&["mcp", "add"]).args((cli.connect)(way))).await.context("mcp add")?;
+    if matches!(way, Way::Init) {
+        let mut init = Command::new(&ground.coordinator);
+        init.args(["init", "--agents", cli.name]).current_dir(&repository).env("HOME", &home);
+        success(&mut init).await.context("init")?;
+        (cli.trust)(&home, &repository.canonicalize()?)?;
+    } else {
+        success(command(&["mcp", "add"]).args((cli.connect)(way))).await.context("mcp add")?;
+    }
     let listed = output(&mut command(&["mcp", "list"])).await?;
     let listed = [listed.stdout, listed.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     let line = listed.lines().find(|line| line.contains("coordinator") && line.contains(cli.connected));

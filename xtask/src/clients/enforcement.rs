@@ -115,7 +115,7 @@ async fn scratch_repository(place: &Path) -> anyhow::Result<PathBuf> {
     for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "Begin"]] {
         success(Command::new("git").args(name).args(arguments).current_dir(&repository)).await?;
     }
-    Ok(repository)
+    Ok(repository.canonicalize()?)
 }
 
 fn holds(repository: &Path, path: &str, expected: &str) -> anyhow::Result<()> {
@@ -155,6 +155,7 @@ impl Agent {
         let environment = (cli.prepare)(&home, &model.url)?;
         let (node, repository) = (node.to_owned(), repository.to_owned());
         let agent = Self { cli, program, node, home, repository, model, environment };
+        (cli.trust)(&agent.home, &agent.repository)?;
         if name == "codex" {
             agent.let_codex_patch().await?;
         }

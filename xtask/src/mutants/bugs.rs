@@ -28,6 +28,7 @@ const POSTGRES_ACCESS: &str = "package(store) & test(/^access::[^:]*$/)";
 
 const KEYS: &str = "crates/model/src/key.rs";
 const MODES: &str = "crates/model/src/locks.rs";
+const AUDIT: &str = "crates/store/src/engine/audit.rs";
 const ENGINE: &str = "crates/store/src/engine/mod.rs";
 const LOCKS: &str = "crates/store/src/engine/locks.rs";
 const PORTS: &str = "crates/store/src/engine/ports.rs";
@@ -39,12 +40,14 @@ const SQLITE_TRANSACTION: &str = "crates/store/src/sqlite/transaction.rs";
 const SQLITE_ROWS: &str = "crates/store/src/sqlite/rows.rs";
 const SQLITE_READ: &str = "crates/store/src/sqlite/read.rs";
 const SQLITE_SCHEMA: &str = "crates/store/migrations/sqlite/0001_foundation.sql";
+const SQLITE_CHAIN: &str = "crates/store/migrations/sqlite/0007_audit_chain.sql";
 const PG_ACCESS: &str = "crates/store/migrations/postgres/functions/access.sql";
 const MEMORIES: &str = "crates/store/src/engine/memories.rs";
 const RANKING: &str = "crates/model/src/ranking.rs";
 const SQLITE_MEMORIES: &str = "crates/store/src/sqlite/memories.rs";
 const PG_MEMORIES: &str = "crates/store/migrations/postgres/functions/memories.sql";
 const PG_APPLY: &str = "crates/store/migrations/postgres/functions/apply.sql";
+const PG_AUDIT: &str = "crates/store/migrations/postgres/functions/audit.sql";
 const PG_LOCKS: &str = "crates/store/migrations/postgres/functions/locks.sql";
 const PG_HANDOFFS: &str = "crates/store/migrations/postgres/functions/handoffs.sql";
 const PG_PORTS: &str = "crates/store/migrations/postgres/functions/ports.sql";
@@ -503,6 +506,47 @@ pub const BUGS: &[Bug] = &[
             file: PG_MEMORIES,
             from: "over (order by k.memories, k.term collate \"C\") + k.memories as share",
             to: "over (order by k.memories desc, k.term collate \"C\") + k.memories as share",
+        }],
+    },
+    Bug {
+        name: "rows go that are not sealed",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: SQLITE_CHAIN,
+            from: "when not exists (select 1 from audit_seals where project = old.project and size >= old.seq) begin",
+            to: "when false begin",
+        }],
+    },
+    Bug {
+        name: "a seal of other rows is taken",
+        tests: EMBEDDED,
+        edits: &[Edit {
+            file: AUDIT,
+            from: "if !is_next || rows.audit_hash(seal.size)? != Some(seal.hash) {",
+            to: "if !is_next {",
+        }],
+    },
+    Bug {
+        name: "the hash leaves a column out",
+        tests: EMBEDDED,
+        edits: &[Edit { file: AUDIT, from: "row.push_number(self.duration_ms);", to: "row.push_number(0);" }],
+    },
+    Bug {
+        name: "PostgreSQL's hash leaves a column out",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_AUDIT,
+            from: "octet_length(duration), ':', duration, ',1:'",
+            to: "octet_length('0'), ':', '0', ',1:'",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL links what follows a clean-up to what was before it",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_APPLY,
+            from: "head := coordinator.hash_at(p_project, last_position); outcome := jsonb_build_object('kind', 'cleaned'",
+            to: "outcome := jsonb_build_object('kind', 'cleaned'",
         }],
     },
 ];

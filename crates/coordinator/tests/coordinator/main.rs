@@ -2,10 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod agent;
+mod authorise;
 mod doors;
+mod guardrails;
 mod keys;
 mod memories;
 mod minimal;
+mod network;
 mod registry;
+mod secrets;
 mod support;
+mod tampering;
 mod trail;
+mod trust;

@@ -142,7 +142,8 @@ impl Walker<'_> {
         self.within("SQL", |walker| {
             let kept = walker.meta_commands(text, origin, client);
             let tokens = tokens(kept.as_deref().unwrap_or(text));
-            Statements { tokens: &tokens, client, found: vec![], mark: None }.run(walker, origin);
+            let temporary = made_temporary(&tokens);
+            Statements { tokens: &tokens, client, found: vec![], mark: None, temporary }.run(walker, origin);
         });
         self.depth -= 1;
     }
@@ -179,6 +180,10 @@ impl Walker<'_> {
 
     /// Finds the SQL that a client is given: in options, operands, on standard input.
     pub fn sql_client(&mut self, program: &str, args: &[Arg], stdin: &Flow) {
+        self.sparing(args, |walker| walker.sql_of_client(program, args, stdin));
+    }
+
+    fn sql_of_client(&mut self, program: &str, args: &[Arg], stdin: &Flow) {
         for (n, arg) in args.iter().enumerate().skip(1) {
             let text = plain(&arg.text);
             let at = match text.as_bytes() {
@@ -218,6 +223,18 @@ impl Walker<'_> {
     }
 }
 
+/// The tables that a script makes for its own session.
+fn made_temporary(tokens: &[Token]) -> Vec<String> {
+    let word = |at: usize| tokens.get(at).map_or("", Token::word);
+    (0..tokens.len())
+        .filter(|at| matches!(word(*at), "temp" | "temporary") && word(at + 1) == "table")
+        .filter_map(|at| tokens.get(at + 2 + if word(at + 2) == "if" { 3 } else { 0 }))
+        .map(|token| token.text().to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .take(8)
+        .collect()
+}
+
 /// Statements being read.
 struct Statements<'t> {
     tokens: &'t [Token],
@@ -225,6 +242,8 @@ struct Statements<'t> {
     found: Vec<(&'static str, usize, usize)>,
     /// How much had been found when the open transaction began.
     mark: Option<usize>,
+    /// Tables that the script itself makes for its session.
+    temporary: Vec<String>,
 }
 
 impl Statements<'_> {
@@ -406,6 +425,7 @@ impl Statements<'_> {
             || name.starts_with("pg_temp")
             || name.ends_with("_tmp")
             || name.ends_with("_temp")
+            || self.temporary.contains(&name)
     }
 
     fn rows(&mut self, detail: &'static str, at: usize, end: usize, table: usize) {
@@ -432,20 +452,12 @@ impl Statements<'_> {
         for n in at + 2..end {
             if self.word(n) == "drop" {
                 let what = self.word(n + 1);
-                let spared = matches!(
-                    what,
-                    "constraint"
-                        | "index"
-                        | "default"
-                        | "not"
-                        | "foreign"
-                        | "primary"
-                        | "key"
-                        | "expression"
-                        | "identity"
-                        | "check"
-                        | "unique"
-                );
+                // Nothing is lost with a default or a restriction on one column.
+                if matches!(what, "default" | "not" | "identity" | "expression") {
+                    continue;
+                }
+                let spared =
+                    matches!(what, "constraint" | "index" | "foreign" | "primary" | "key" | "check" | "unique");
                 if !spared && !matches!(self.word(n + 1), "partition") {
                     self.found.push(("drop-column", at, end.saturating_sub(1)));
                 } else if what == "partition" {

@@ -26,7 +26,7 @@ fn told(command: &str, verdict: &Verdict) -> String {
 #[test]
 fn no_danger_is_missed() {
     let guard = Guard::builtin().unwrap();
-    for file in ["dangerous.txt", "dangerous-incidents.txt"] {
+    for file in ["dangerous.txt", "dangerous-incidents.txt", "dangerous-adversarial.txt"] {
         let all = commands(file);
         let missed: Vec<String> =
             all.iter().map(|c| (c, check(&guard, c))).filter(|(_, v)| v.is_safe()).map(|(c, v)| told(c, &v)).collect();
@@ -37,7 +37,7 @@ fn no_danger_is_missed() {
 #[test]
 fn nothing_harmless_is_stopped() {
     let guard = Guard::builtin().unwrap();
-    for file in ["benign.txt", "benign-work.txt"] {
+    for file in ["benign.txt", "benign-work.txt", "benign-adversarial.txt"] {
         let all = commands(file);
         let stopped: Vec<String> =
             all.iter().map(|c| (c, check(&guard, c))).filter(|(_, v)| !v.is_safe()).map(|(c, v)| told(c, &v)).collect();

@@ -4,4 +4,5 @@
 mod corpus;
 mod disguises;
 mod packs;
+mod touches;
 mod work;

@@ -160,6 +160,38 @@ const ROWS: &[Row] = &[
         answer: "skills/*/skill_name skills/*/effectiveness skills/*/lower_bound",
     },
     Row {
+        operation: "check_guardrails",
+        routes: &["POST /guardrails/check"],
+        request: "operation_text! file_paths",
+        answer: "safe violations/*/pattern_name violations/*/category violations/*/severity violations/*/matched_text \
+                 violations/*/blocked violations/*/reason violations/*/suggestion",
+    },
+    Row {
+        operation: "get_my_profile",
+        routes: &["GET /profiles/me"],
+        request: "",
+        answer: "success source reason profile/name profile/agent_type profile/trust_level profile/allowed_operations \
+                 profile/blocked_operations profile/max_file_modifications",
+    },
+    Row {
+        operation: "check_policy",
+        routes: &["POST /policy/check"],
+        request: "operation! resource context",
+        answer: "allowed reason engine diagnostics",
+    },
+    Row {
+        operation: "validate_cedar_policy",
+        routes: &["POST /policy/validate"],
+        request: "policy_text!",
+        answer: "valid errors/*/line errors/*/column",
+    },
+    Row {
+        operation: "check_network",
+        routes: &["POST /network/check"],
+        request: "domain| url|",
+        answer: "success allowed domain reason policy error",
+    },
+    Row {
         operation: "query_audit",
         routes: &["GET /audit"],
         request: "agent_id operation since until success limit cursor",

@@ -7,11 +7,13 @@ mod bad_transport;
 mod contract;
 mod errors;
 mod events;
+mod guardrails;
 mod handoffs;
 mod health;
 mod identity;
 mod locks;
 mod mcp;
+mod messages;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;
 mod openapi;

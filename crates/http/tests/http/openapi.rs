@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::routes::all;
-use crate::server::{Server, with};
+use crate::server::{BOSS, Server, with};
 
 fn document() -> Value {
     http_api::openapi()
@@ -122,14 +122,37 @@ async fn answers_are_as_documented() {
         ("/memory/skills/use", anna(json!({"skill_name": "bisect", "success": true, "steps": ["halve"]}))),
         ("/memory/skills/query", json!({"task_type": "bisect"})),
         ("/agents/cleanup", bert(json!({}))),
+        ("/messages/send", anna(json!({"to": "bert", "text": "mine", "thread": "a.rs"}))),
+        ("/messages/read", bert(json!({}))),
+        ("/messages/read", bert(json!({}))),
+        ("/agents/end", anna(json!({}))),
+        ("/agents/end", bert(json!({}))),
+        ("/agents/register", anna(json!({}))),
         ("/handoffs/read", anna(json!({}))),
         ("/handoffs/write", anna(json!({"summary": "half done", "next_steps": ["the rest"], "feature_id": "f"}))),
         ("/handoff/write", anna(json!({"content": {"done": "a\nb", "mood": "good"}}))),
         ("/handoffs", anna(json!({"content": "just text"}))),
         ("/handoff/read", bert(json!({"limit": 10}))),
+        ("/network/check", anna(json!({"domain": "example.com"}))),
+        ("/network/rules", anna(json!({"allow": ["*.example.com:443"], "default": "deny", "profile": "t"}))),
+        ("/network/check", anna(json!({"url": "https://a.example.com/", "resolves_to": ["8.8.8.8"]}))),
         ("/ports/allocate", json!({"session_id": "s"})),
         ("/ports/allocate", json!({"session_id": "another"})),
         ("/ports/release", json!({"session_id": "another"})),
+        ("/policy/check", anna(json!({"operation": "acquire_lock", "resource": "a.rs", "context": {"door": "mcp"}}))),
+        ("/policy/check", json!({"operation": "fly"})),
+        ("/policy/validate", json!({"policy_text": "permit (principal, action, resource) when { oops };"})),
+        ("/policy/replay", json!({"policy_text": "forbid (principal, action, resource);", "limit": 5})),
+    ];
+    let first_version = server.post("/profiles", json!({"name": "small", "body": "trust_level = 1"})).key(BOSS).await;
+    let version = &first_version.ok()["version"];
+    let rules = [
+        ("/profiles", json!({"name": "small", "body": "trust_level = 2\nmax_file_modifications = 1"})),
+        ("/profiles/assign", json!({"to": "agent:nora", "profile": "small"})),
+        ("/policies", json!({"name": "p", "policy_text": "permit (principal, action, resource);"})),
+        ("/policies", json!({"name": "p"})),
+        ("/rules/history", json!({"kind": "policy", "name": "p"})),
+        ("/rules/rollback", json!({"kind": "profile", "name": "small", "version": version})),
     ];
     let gets = [
         format!("/api/v1/tasks/{second}"),
@@ -140,16 +163,24 @@ async fn answers_are_as_documented() {
         "/locks/status/other.rs".into(),
         "/agents".into(),
         "/audit?limit=3".into(),
+        "/messages?thread=a.rs".into(),
         "/handoffs/latest".into(),
         "/handoffs/latest?agent_id=anna&limit=2".into(),
         "/ports/status".into(),
+        "/network/rules".into(),
         "/help".into(),
         "/help?operation=acquire_lock".into(),
         "/memory/working?agent_id=anna&session_id=s".into(),
         "/memory/working?key=none".into(),
+        "/profiles/me?agent_id=anna&agent_type=codex_cli".into(),
+        "/profiles".into(),
+        "/profiles?name=small".into(),
+        "/policies".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
+    let answers = answers
+        .chain(rules.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body).key(BOSS))));
     let answers = answers.chain(gets.into_iter().map(|path| ("get", path.clone(), server.get(&path))));
     let mut seen = BTreeSet::new();
     for (method, path, call) in answers {

@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 pub const FREE: &str = "free-key";
 /// A key bound to the agent `alice` of type `claude_code_cli`.
 pub const ALICE: &str = "alice-key";
+/// Bound to a person, who may change the rules.
+pub const BOSS: &str = "boss-key";
 /// A key that opens only the project `house`.
 pub const HOUSE: &str = "house-key";
 
@@ -195,11 +197,12 @@ fn settings() -> (TempDir, Settings) {
     let database = home.path().join("coordinator.db").display().to_string();
     let identities = json!({
         ALICE: {"agent_id": "alice", "agent_type": "claude_code_cli"},
+        BOSS: {"agent_id": "boss", "agent_type": "human"},
         HOUSE: {"project": "house"},
     });
     let variables = BTreeMap::from([
         ("COORDINATOR_DB", database),
-        ("COORDINATION_API_KEYS", [FREE, ALICE, HOUSE].join(",")),
+        ("COORDINATION_API_KEYS", [FREE, ALICE, BOSS, HOUSE].join(",")),
         ("COORDINATION_API_KEY_IDENTITIES", identities.to_string()),
         ("COORDINATOR_PROJECT", "default".into()),
     ]);

@@ -8,6 +8,7 @@
 mod identity;
 mod message;
 mod post;
+mod remote;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use identity::Introduction;
 use post::{Post, Trouble};
+pub use remote::{CallFailure, Remote};
 
 /// How long calls under way may take to end when the agent has closed standard input.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -46,7 +46,8 @@ impl Post {
                 HeaderValue::from_str(project.as_str()).map_err(|_| "the project's name fits in no header")?;
             headers.push((HeaderName::from_static("x-coordinator-project"), project));
         }
-        Ok(Self { client: client(), uri: address(&target.url)?, headers })
+        let uri = address(&target.url)?;
+        Ok(Self { client: client(&uri), uri, headers })
     }
 
     /// Sends the message, in this revision unless it says so itself, and returns what the server answered.
@@ -121,23 +122,26 @@ impl Post {
     }
 }
 
-/// Whose certificates are trusted: the system's authorities, or the public ones where it has none.
-fn client() -> Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>> {
+/// Whose certificates are trusted: the system's authorities, or the public ones where it has none. To read the system's
+/// takes long, so it is not done for nothing.
+fn client(uri: &Uri) -> Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
     tcp.set_keepalive(Some(Duration::from_secs(30)));
     let provider = ring::default_provider;
-    let tls = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
+    let public = || match HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider()) {
         Ok(tls) => tls,
-        Err(error) => {
+        Err(_) => unreachable!("ring has cipher suites for the default versions of TLS"),
+    };
+    let tls = if uri.scheme_str() == Some("https") {
+        HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()).unwrap_or_else(|error| {
             tracing::warn!(%error, "no certificates of the system's: the public authorities are trusted");
-            match HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider()) {
-                Ok(tls) => tls,
-                Err(_) => unreachable!("ring has cipher suites for the default versions of TLS"),
-            }
-        }
+            public()
+        })
+    } else {
+        public()
     };
     let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
     Client::builder(TokioExecutor::new()).build(connector)

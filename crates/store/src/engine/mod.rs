@@ -3,33 +3,46 @@
 //! Written once over [`Rows`], the few things the rules ask of a database, and run by the in-memory reference and by
 //! SQLite. `migrations/postgres/functions` says the same in PL/pgSQL, file by file under the same names.
 
+mod approvals;
+mod audit;
 mod handoffs;
+mod limits;
 mod locks;
 mod memories;
+mod messages;
 mod ports;
 mod reap;
+mod rulebook;
 mod sessions;
 mod work;
 
+pub use approvals::ApprovalRows;
+pub use audit::{NewEntry, PRUNE_LIMIT};
 use jiff::Timestamp;
 pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
+use model::chain::{Digest256, Seal};
 use model::command::{Action, Command, Freed, Outcome, Refusal};
 use model::handoffs::Handoff;
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use uuid::Uuid;
 
 use crate::StoreError;
 
+/// What the trail says of a call that was refused for a limit.
+pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
+
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows {
+pub trait Rows: MemoryRows + ApprovalRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -107,6 +120,13 @@ pub trait Rows: MemoryRows {
     /// Inserts.
     fn insert_handoff(&mut self, handoff: &Handoff) -> Result<()>;
 
+    /// Inserts, and puts it into the inboxes.
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()>;
+    /// What is in the agent's inbox, oldest first, at most `limit`.
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>>;
+    /// Empties the agent's inbox of this message and all before it.
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()>;
+
     /// The blocks of ports of all projects.
     fn port_blocks(&mut self) -> Result<Vec<PortBlock>>;
     /// The block of the project's session.
@@ -118,29 +138,35 @@ pub trait Rows: MemoryRows {
     /// Deletes those of all projects whose lease ended at `now` or before.
     fn drop_port_blocks_ended(&mut self, now: Timestamp) -> Result<()>;
 
+    /// The latest version of the rule.
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>>;
+    /// Inserts.
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()>;
+
     /// The project's API key of this id.
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>>;
     /// Inserts or replaces.
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()>;
 
-    /// Appends to the trail, at the next position.
-    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
-}
+    /// Remembers that the project's key was used.
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()>;
+    /// The files that the agent has locked in its session, or without one, at `since` or later.
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>>;
+    /// Inserts or replaces.
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()>;
+    /// When the agent made its latest call but `n` - 1, if after `since`. What was refused for a limit is none.
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>>;
 
-/// An [`AuditEntry`](model::audit::AuditEntry) to be: its JSON is text, as it is written.
-pub struct NewEntry<'a> {
-    pub seq: i64,
-    pub id: Uuid,
-    pub agent_id: &'a str,
-    pub agent_type: &'a str,
-    pub session_id: Option<&'a SessionId>,
-    pub operation: &'a str,
-    pub parameters: &'a str,
-    pub result: &'a str,
-    pub duration_ms: i64,
-    pub success: bool,
-    pub error_message: Option<&'a str>,
-    pub created_at: Timestamp,
+    /// Appends to the trail, at the next position, with its hash.
+    fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()>;
+    /// The hash of the row at this position.
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>>;
+    /// How many rows are sealed, 0 when none is.
+    fn sealed_size(&mut self) -> Result<i64>;
+    /// Inserts.
+    fn put_seal(&mut self, seal: &Seal) -> Result<()>;
+    /// Deletes the rows up to this position, all of which are sealed.
+    fn drop_sealed(&mut self, size: i64) -> Result<()>;
 }
 
 /// Applies the commands in order at the instant `now`, after freeing what is due.
@@ -150,10 +176,21 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, commands: &[Command]) -> Resu
 }
 
 fn run(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut Freed) -> Result<Outcome> {
-    let outcome = match sessions::admit(rows, now, command)? {
+    let refusal = match sessions::admit(rows, now, command)? {
+        Some(refusal) => Some(refusal),
+        None => match limits::exceeded(rows, now, command)? {
+            None => approvals::check(rows, command)?,
+            refusal => refusal,
+        },
+    };
+    let outcome = match refusal {
         Some(refusal) => Outcome::Refused(refusal),
         None => perform(rows, now, command, freed)?,
     };
+    limits::count(rows, now, command, &outcome)?;
+    if let Some(pass) = command.approval.as_ref().filter(|_| outcome.is_success()) {
+        approvals::spend(rows, now, pass)?;
+    }
     if outcome.is_answer() {
         record(rows, now, command, &outcome)?;
     }
@@ -166,18 +203,22 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Acquire(acquire) => locks::acquire(rows, now, caller, acquire),
         Action::Release(release) => locks::release(rows, caller, release),
         Action::Submit(submit) => work::submit(rows, now, caller, submit),
-        Action::Claim(claim) => work::claim(rows, now, caller, claim),
+        Action::Claim(claim) => work::claim(rows, now, caller, claim, &command.limits),
         Action::Complete(complete) => work::complete(rows, now, caller, complete),
         Action::Cancel(cancel) => work::cancel(rows, now, cancel),
         Action::Register(register) => sessions::register(rows, now, caller, register),
-        Action::Heartbeat => sessions::heartbeat(rows, now, caller),
+        Action::Heartbeat => sessions::heartbeat(rows, now, caller, &command.limits),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
+        Action::EndSession => sessions::end(rows, now, caller),
+        Action::SendMessage(message) => messages::send(rows, now, caller, message),
+        Action::ReadMessages(read) => messages::read(rows, caller, read),
         Action::WriteHandoff(handoff) => handoffs::write(rows, now, caller, handoff),
         Action::AllocatePorts(allocate) => ports::allocate(rows, now, caller, allocate),
         Action::ReleasePorts { session_id } => ports::release(rows, now, session_id),
         Action::Remember(remember) => memories::remember(rows, now, command, remember),
         Action::UpdateWorkingMemory(update) => memories::note(rows, now, caller, update),
         Action::RecordSkillUse(used) => memories::record_skill_use(rows, now, used),
+        Action::PutRule(put) => rulebook::put(rows, now, caller, put),
         Action::CreateKey(key) => {
             let key = ApiKey { created_at: now, ..key.clone() };
             rows.put_api_key(&key)?;
@@ -190,6 +231,18 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             }
             _ => Ok(Outcome::Refused(Refusal::KeyNotFound)),
         },
+        Action::RequestApproval(request) => approvals::request(rows, now, caller, request),
+        Action::DecideApproval(request) => approvals::decide(rows, now, caller, request),
+        Action::UseApproval => Ok(match &command.approval {
+            Some(pass) => Outcome::ApprovalUsed { approval_id: pass.approval_id },
+            None => Outcome::Refused(Refusal::ApprovalNotFound { approval_id: Uuid::nil() }),
+        }),
+        Action::CheckNetwork(check) => Ok(Outcome::NetworkChecked(check.clone())),
+        Action::NoteKeyUse { id } => {
+            rows.note_key_use(*id, now)?;
+            Ok(Outcome::KeyUseNoted { id: *id })
+        }
+        Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
 }
@@ -219,7 +272,7 @@ fn next_position(rows: &mut impl Rows) -> i64 {
     rows.last_position() + 1
 }
 
-/// The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+/// The outcome as the trail keeps it: a claimed task, which may be large, and messages that were read, by their ids.
 fn audited(outcome: &Outcome) -> Result<String> {
     if let Outcome::Claimed { task } = outcome {
         let claimed = serde_json::json!({
@@ -229,6 +282,10 @@ fn audited(outcome: &Outcome) -> Result<String> {
             "fencing_token": task.fencing_token,
         });
         return Ok(claimed.to_string());
+    }
+    if let Outcome::MessagesRead { messages } = outcome {
+        let ids: Vec<Uuid> = messages.iter().map(|message| message.message_id).collect();
+        return Ok(serde_json::json!({ "kind": "messages_read", "message_ids": ids }).to_string());
     }
     serde_json::to_string(outcome).map_err(|e| StoreError::Failed(e.to_string()))
 }

@@ -1,9 +1,10 @@
-//! Freeing what is due: one rule for locks, claims, sessions and places in a queue. What has an `expires_at` that is
+//! Freeing what is due: one rule for locks, claims, sessions, places in a queue and approvals. What has an `expires_at` that is
 //! past, by the database's clock, is over.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use model::approvals::ApprovalStatus;
 use model::audit::{SYSTEM_AGENT, SYSTEM_TYPE};
 use model::command::Freed;
 use model::id::SessionId;
@@ -34,6 +35,12 @@ pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
         record(rows, now, "lapse_claim", what)?;
     }
     fail_overdue(rows, now)?;
+    for mut approval in rows.approvals_ended(now)? {
+        approval.status = ApprovalStatus::Expired;
+        rows.put_approval(&approval)?;
+        let what = json!({"approval_id": approval.approval_id, "agent_id": approval.agent_id});
+        record(rows, now, "expire_approval", what)?;
+    }
     Ok(freed)
 }
 

@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use model::command::{Action, Cleanup, Command, Freed, Outcome, Refusal, Register};
 use model::id::Caller;
+use model::limits::Limits;
 use model::sessions::Session;
 use model::work::TaskStatus;
 
@@ -57,7 +58,7 @@ pub fn register(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: 
 }
 
 /// Renews the caller's session, or all sessions of an agent that names none, and the claims that go with them.
-pub fn heartbeat(rows: &mut impl Rows, now: Timestamp, caller: &Caller) -> Result<Outcome> {
+pub fn heartbeat(rows: &mut impl Rows, now: Timestamp, caller: &Caller, limits: &Limits) -> Result<Outcome> {
     let mut renewed = None;
     for mut session in rows.sessions_of(&caller.agent_id)? {
         if caller.session_id.as_ref().is_none_or(|id| *id == session.session_id) {
@@ -70,7 +71,7 @@ pub fn heartbeat(rows: &mut impl Rows, now: Timestamp, caller: &Caller) -> Resul
     for mut task in rows.tasks_held_by(&caller.agent_id)? {
         if caller.session_id.is_none() || task.session_id.is_none() || task.session_id == caller.session_id {
             task.status = TaskStatus::Running;
-            task.renew_lease(now);
+            task.renew_lease(now, limits.max_minutes_per_task);
             rows.update_task(&task)?;
             tasks += 1;
         }
@@ -80,6 +81,20 @@ pub fn heartbeat(rows: &mut impl Rows, now: Timestamp, caller: &Caller) -> Resul
     } else {
         Outcome::Renewed { session_id: renewed, tasks }
     })
+}
+
+/// Ends the caller's session: what it holds is free at once.
+pub fn end(rows: &mut impl Rows, now: Timestamp, caller: &Caller) -> Result<Outcome> {
+    let session = match &caller.session_id {
+        Some(session_id) => rows.session(session_id)?,
+        None => None,
+    };
+    let Some(session) = session else { return Ok(Outcome::Refused(Refusal::SessionNotFound)) };
+    let mut freed = Freed::default();
+    reap::disconnect(rows, now, vec![session], &mut freed)?;
+    // What came back too late to be begun must not be handed out by the next command.
+    reap::fail_overdue(rows, now)?;
+    Ok(Outcome::SessionEnded { freed })
 }
 
 pub fn cleanup(

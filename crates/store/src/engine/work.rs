@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use model::command::{Cancel, Claim, Complete, Outcome, Refusal, Submit};
 use model::id::Caller;
+use model::limits::Limits;
 use model::work::{CANCELLED, DEADLINE_EXCEEDED, DEPENDENCY_FAILED, LEASE_LAPSED, Task, TaskStatus};
 use uuid::Uuid;
 
@@ -74,7 +75,13 @@ pub fn submit(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &S
     Ok(Outcome::Submitted { task_id: task.task_id, repeated: false })
 }
 
-pub fn claim(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Claim) -> Result<Outcome> {
+pub fn claim(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    caller: &Caller,
+    request: &Claim,
+    limits: &Limits,
+) -> Result<Outcome> {
     let sessions = rows.sessions_of(&caller.agent_id)?;
     let capabilities: Vec<String> = sessions.into_iter().flat_map(|s| s.capabilities).collect();
     let first = rows.first_claimable(now, &caller.agent_id, request.task_types.as_deref(), &capabilities)?;
@@ -89,7 +96,8 @@ pub fn claim(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Cl
     task.claimed_at = Some(now);
     task.fencing_token = Some(next_position(rows));
     task.lease_seconds = request.lease_seconds;
-    task.renew_lease(now);
+    task.lease_expires_at = None;
+    task.renew_lease(now, limits.max_minutes_per_task);
     rows.update_task(&task)?;
     Ok(Outcome::Claimed { task: Box::new(task) })
 }

@@ -1,8 +1,9 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
+mod approvals;
 mod memories;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard};
 
@@ -10,14 +11,18 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use memories::Memories;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -25,7 +30,7 @@ use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::engine::{self, NewEntry, Rows};
+use crate::engine::{self, LIMIT_EXCEEDED, NewEntry, Rows};
 use crate::{Store, StoreError};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -50,9 +55,19 @@ struct State {
     tasks: BTreeMap<i64, Task>,
     sessions: BTreeMap<SessionId, Session>,
     handoffs: Vec<Handoff>,
+    messages: Vec<Message>,
+    unread: BTreeSet<(AgentId, i64)>,
     memories: Memories,
+    /// All versions, oldest first.
+    rules: Vec<Rule>,
+    /// By agent, session and file.
+    files_locked: BTreeMap<(AgentId, Option<SessionId>, String), Timestamp>,
     api_keys: BTreeMap<Uuid, ApiKey>,
+    approvals: BTreeMap<i64, Approval>,
     audit: Vec<AuditEntry>,
+    /// The same rows as they are hashed.
+    chain: Vec<ChainedRow>,
+    seal: Option<Seal>,
 }
 
 impl MemoryStore {
@@ -137,6 +152,20 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        self.read(project, |state, _| {
+            let wanted = |m: &&Message| {
+                filter.thread.as_ref().is_none_or(|thread| m.thread.as_ref() == Some(thread))
+                    && filter.sender.as_ref().is_none_or(|sender| m.agent_id == *sender)
+            };
+            Ok(state.messages.iter().rev().filter(wanted).take(filter.limit as usize).cloned().collect())
+        })
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        self.read(project, |state, _| Ok(state.inbox(agent, limit)))
+    }
+
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
         let (contents, now) = (self.contents()?, self.clock.now());
         let mut blocks: Vec<PortBlock> =
@@ -175,10 +204,49 @@ impl Store for MemoryStore {
         self.read(project, |state, _| Ok(state.memories.skills()))
     }
 
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        self.read(project, |state, _| Ok(state.approvals_where(filter)))
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, |state, _| {
             Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
         })
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| {
+            let latest: BTreeMap<_, _> = state.rules.iter().map(|rule| ((rule.kind, &rule.name), rule)).collect();
+            Ok(latest.into_values().filter(|rule| rule.body.is_some()).cloned().collect())
+        })
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(project, |state, _| Ok(state.rules.last().map_or(0, |rule| rule.version)))
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(project, |state, _| Ok(state.versions_of(kind, name).take(limit as usize).cloned().collect()))
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, |state, _| {
+            Ok(state.chain.iter().filter(|row| row.seq > position).take(limit as usize).cloned().collect())
+        })
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |state, _| Ok(state.seal.clone()))
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        let contents = self.contents()?;
+        Ok(contents
+            .projects
+            .iter()
+            .filter(|(_, state)| !state.audit.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect())
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
@@ -242,6 +310,7 @@ impl State {
     fn has_due(&self, now: Timestamp) -> bool {
         self.waiters.values().any(|w| w.expires_at <= now)
             || self.locks.values().any(|l| l.expires_at <= now)
+            || self.has_approvals_due(now)
             || self.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
             || self.tasks.values().any(|t| {
                 t.lease_expires_at.is_some_and(|end| end <= now)
@@ -267,6 +336,16 @@ impl State {
 
     fn sessions_where(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Session> {
         self.sessions.values().filter(|s| s.disconnected_at.is_none() && wanted(s)).cloned().collect()
+    }
+
+    fn inbox(&self, agent: &AgentId, limit: u32) -> Vec<Message> {
+        let unread = |m: &&Message| self.unread.contains(&(agent.clone(), m.seq));
+        self.messages.iter().filter(unread).take(limit as usize).cloned().collect()
+    }
+
+    /// Newest first.
+    fn versions_of(&self, kind: RuleKind, name: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().rev().filter(move |rule| rule.kind == kind && rule.name == name)
     }
 
     /// Does another agent hold the feature's pause lock?
@@ -421,6 +500,21 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()> {
+        self.messages.push(message.clone());
+        self.unread.extend(recipients.iter().map(|agent| (agent.clone(), message.seq)));
+        Ok(())
+    }
+
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        Ok(self.inbox(agent, limit))
+    }
+
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()> {
+        self.unread.retain(|(owner, seq)| owner != agent || *seq > through);
+        Ok(())
+    }
+
     fn port_blocks(&mut self) -> Result<Vec<PortBlock>> {
         Ok(self.port_blocks.values().cloned().collect())
     }
@@ -444,6 +538,15 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>> {
+        Ok(self.versions_of(kind, name).next().cloned())
+    }
+
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()> {
+        self.rules.push(rule.clone());
+        Ok(())
+    }
+
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {
         Ok(self.api_keys.get(&id).cloned())
     }
@@ -453,7 +556,59 @@ impl Rows for ReferenceRows<'_> {
         Ok(())
     }
 
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()> {
+        if let Some(key) = self.api_keys.get_mut(&id) {
+            key.last_used_at = Some(now);
+        }
+        Ok(())
+    }
+
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>> {
+        Ok(self.chain.iter().find(|row| row.seq == seq).and_then(|row| row.hash))
+    }
+
+    fn sealed_size(&mut self) -> Result<i64> {
+        Ok(self.seal.as_ref().map_or(0, |seal| seal.size))
+    }
+
+    fn put_seal(&mut self, seal: &Seal) -> Result<()> {
+        self.seal = Some(seal.clone());
+        Ok(())
+    }
+
+    fn drop_sealed(&mut self, size: i64) -> Result<()> {
+        self.audit.retain(|entry| entry.seq > size);
+        self.chain.retain(|row| row.seq > size);
+        Ok(())
+    }
+
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>> {
+        let of_caller = |(agent, session, _): &(AgentId, Option<SessionId>, String)| {
+            *agent == caller.agent_id && *session == caller.session_id
+        };
+        let files = self.files_locked.iter().filter(|(key, at)| of_caller(key) && **at >= since);
+        Ok(files.map(|((_, _, file), _)| file.clone()).collect())
+    }
+
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()> {
+        let file = (caller.agent_id.clone(), caller.session_id.clone(), key.as_str().to_owned());
+        self.files_locked.insert(file, now);
+        Ok(())
+    }
+
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>> {
+        let counts = |entry: &&AuditEntry| {
+            entry.agent_id == agent.as_str() && entry.error_message.as_deref() != Some(LIMIT_EXCEEDED)
+        };
+        let nth = self.audit.iter().rev().filter(counts).nth(n as usize - 1);
+        Ok(nth.map(|entry| entry.created_at).filter(|at| *at > since))
+    }
+
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
+        let row = entry.canonical(self.project);
+        let last = self.chain.last().and_then(|row| row.hash).unwrap_or(Digest256::START);
+        let hash = Some(chain::link(&last, &row));
+        self.chain.push(ChainedRow { seq: entry.seq, row, hash });
         let value = |text| serde_json::from_str(text).map_err(|e| StoreError::Failed(e.to_string()));
         self.audit.push(AuditEntry {
             seq: entry.seq,

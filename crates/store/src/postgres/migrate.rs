@@ -19,19 +19,28 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0003_handoffs_and_ports.sql"),
     include_str!("../../migrations/postgres/0004_access.sql"),
     include_str!("../../migrations/postgres/0005_memories.sql"),
+    include_str!("../../migrations/postgres/0006_rulebook.sql"),
+    include_str!("../../migrations/postgres/0007_audit_chain.sql"),
+    include_str!("../../migrations/postgres/0009_approvals.sql"),
+    include_str!("../../migrations/postgres/0010_messages.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
 const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/clock.sql"),
+    include_str!("../../migrations/postgres/functions/audit.sql"),
     include_str!("../../migrations/postgres/functions/glob.sql"),
     include_str!("../../migrations/postgres/functions/locks.sql"),
     include_str!("../../migrations/postgres/functions/sessions.sql"),
     include_str!("../../migrations/postgres/functions/reap.sql"),
+    include_str!("../../migrations/postgres/functions/limits.sql"),
     include_str!("../../migrations/postgres/functions/work.sql"),
     include_str!("../../migrations/postgres/functions/handoffs.sql"),
     include_str!("../../migrations/postgres/functions/ports.sql"),
     include_str!("../../migrations/postgres/functions/memories.sql"),
+    include_str!("../../migrations/postgres/functions/approvals.sql"),
+    include_str!("../../migrations/postgres/functions/messages.sql"),
+    include_str!("../../migrations/postgres/functions/rulebook.sql"),
     include_str!("../../migrations/postgres/functions/apply.sql"),
     include_str!("../../migrations/postgres/functions/read.sql"),
     include_str!("../../migrations/postgres/functions/access.sql"),

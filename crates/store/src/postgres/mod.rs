@@ -18,14 +18,18 @@ pub use connection::PoolSize;
 use connection::{Connections, failure};
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -68,13 +72,22 @@ enum Query<'a> {
     Tasks(&'a TaskFilter),
     Sessions { connected: bool },
     Handoffs(&'a HandoffFilter),
+    Messages(&'a MessageFilter),
+    UnreadMessages { agent_id: &'a AgentId, limit: u32 },
     PortBlocks,
     Audit(&'a AuditFilter),
     AuditAfter { position: i64, limit: u32 },
+    AuditChain { position: i64, limit: u32 },
+    AuditSeal,
+    Projects,
     SearchMemories(&'a Search),
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Approvals(&'a ApprovalFilter),
+    Rules,
+    RulesVersion,
+    RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
     ApiKeys,
     DueProjects,
 }
@@ -89,6 +102,14 @@ struct Sessions {
 struct PortBlocks {
     port_blocks: Vec<PortBlock>,
     instant: Timestamp,
+}
+
+/// A hash that is none is for the verifier to tell of.
+#[derive(Deserialize)]
+struct Chained {
+    seq: i64,
+    row: String,
+    hash: String,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +198,14 @@ impl Store for PostgresStore {
         self.read(Some(project), &Query::Handoffs(filter)).await
     }
 
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        self.read(Some(project), &Query::Messages(filter)).await
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        self.read(Some(project), &Query::UnreadMessages { agent_id: agent, limit }).await
+    }
+
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
         let answer: PortBlocks = self.read(None, &Query::PortBlocks).await?;
         Ok((answer.port_blocks, answer.instant))
@@ -202,8 +231,42 @@ impl Store for PostgresStore {
         self.read(Some(project), &Query::Skills).await
     }
 
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        self.read(Some(project), &Query::Approvals(filter)).await
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(Some(project), &Query::AuditAfter { position, limit }).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::Rules).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        self.read(Some(project), &Query::RulesVersion).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        self.read(Some(project), &Query::RuleHistory { rule_kind: kind, name, limit }).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        let rows: Vec<Chained> = self.read(Some(project), &Query::AuditChain { position, limit }).await?;
+        let chained = |Chained { seq, row, hash }| ChainedRow {
+            seq,
+            row: CanonicalRow::from_bytes(row.into_bytes()),
+            hash: hash.parse().ok(),
+        };
+        Ok(rows.into_iter().map(chained).collect())
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(Some(project), &Query::AuditSeal).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.read(None, &Query::Projects).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

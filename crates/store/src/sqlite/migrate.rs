@@ -2,19 +2,39 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::failure;
+use super::{audit, failure};
 use crate::StoreError;
 
 /// Marks a file as ours: "AgCo" in ASCII, in SQLite's `application_id`.
 const APPLICATION_ID: i64 = 0x4167_436f;
 
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../migrations/sqlite/0001_foundation.sql"),
-    include_str!("../../migrations/sqlite/0002_positions.sql"),
-    include_str!("../../migrations/sqlite/0003_handoffs_and_ports.sql"),
-    include_str!("../../migrations/sqlite/0004_locks_of_sessions.sql"),
-    include_str!("../../migrations/sqlite/0005_memories.sql"),
+/// One step: the SQL, and after it what SQL cannot do.
+struct Migration {
+    sql: &'static str,
+    then: fn(&Connection) -> rusqlite::Result<()>,
+}
+
+/// One of SQL alone.
+const fn sql(sql: &'static str) -> Migration {
+    Migration { sql, then: |_| Ok(()) }
+}
+
+const MIGRATIONS: &[Migration] = &[
+    sql(include_str!("../../migrations/sqlite/0001_foundation.sql")),
+    sql(include_str!("../../migrations/sqlite/0002_positions.sql")),
+    sql(include_str!("../../migrations/sqlite/0003_handoffs_and_ports.sql")),
+    sql(include_str!("../../migrations/sqlite/0004_locks_of_sessions.sql")),
+    sql(include_str!("../../migrations/sqlite/0005_memories.sql")),
+    sql(include_str!("../../migrations/sqlite/0006_rulebook.sql")),
+    Migration { sql: include_str!("../../migrations/sqlite/0007_audit_chain.sql"), then: audit::chain_older_rows },
+    sql(include_str!("../../migrations/sqlite/0009_approvals.sql")),
+    sql(include_str!("../../migrations/sqlite/0010_messages.sql")),
 ];
+
+/// Is it at the latest version, and ours?
+pub fn is_latest(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(version(connection)? == MIGRATIONS.len() as i64)
+}
 
 /// Brings the database to the latest version. The caller holds the writers' turn, so processes that start together do
 /// this one after another.
@@ -37,7 +57,7 @@ pub fn to_latest(connection: &mut Connection) -> Result<(), StoreError> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure)?;
     for migration in &MIGRATIONS[version as usize..] {
-        transaction.execute_batch(migration).map_err(failure)?;
+        transaction.execute_batch(migration.sql).and_then(|()| (migration.then)(&transaction)).map_err(failure)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failure)?;
     transaction.pragma_update(None, "user_version", latest).map_err(failure)?;

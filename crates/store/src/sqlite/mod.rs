@@ -6,11 +6,14 @@
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
 //! some processes would starve. Reads have a connection of their own and wait for nobody.
 
+mod approvals;
+mod audit;
 mod memories;
 mod migrate;
 mod read;
 mod records;
 mod rows;
+mod rulebook;
 mod transaction;
 mod worker;
 
@@ -23,14 +26,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
+use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::Project;
+use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
 use model::work::{Task, TaskFilter};
@@ -82,7 +89,8 @@ impl SqliteStore {
             other => other,
         };
         let mut connection = connect(path).map_err(named)?;
-        {
+        // Whoever finds it up to date need not wait for those who write.
+        if !migrate::is_latest(&connection).map_err(named)? {
             let _held = Turn::take(&turn);
             migrate::to_latest(&mut connection).map_err(named)?;
         }
@@ -155,6 +163,16 @@ impl Store for SqliteStore {
         self.read(project, move |c, p, _| read::handoffs(c, p, &filter)).await
     }
 
+    async fn messages(&self, project: &Project, filter: &MessageFilter) -> Result<Vec<Message>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| read::messages(c, p, &filter)).await
+    }
+
+    async fn unread_messages(&self, project: &Project, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        let agent = agent.clone();
+        self.read(project, move |c, p, _| read::unread_messages(c, p, &agent, limit)).await
+    }
+
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
         let now = self.clock.now();
         self.reading.run(move |c| Ok((read::port_blocks(c, now).map_err(failure)?, now))).await
@@ -184,8 +202,39 @@ impl Store for SqliteStore {
         self.read(project, |c, p, _| memories::skills(c, p)).await
     }
 
+    async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
+        let filter = filter.clone();
+        self.read(project, move |connection, project, _| approvals::list(connection, project, &filter)).await
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
+    async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {
+        self.read(project, |c, p, _| rulebook::rules(c, p)).await
+    }
+
+    async fn rules_version(&self, project: &Project) -> Result<i64> {
+        let project = project.clone();
+        self.reading.run(move |c| rulebook::version(c, &project).map_err(failure)).await
+    }
+
+    async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
+        let name = name.to_owned();
+        self.read(project, move |c, p, _| rulebook::history(c, p, kind, &name, limit)).await
+    }
+
+    async fn audit_chain(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<ChainedRow>> {
+        self.read(project, move |c, p, _| audit::chain(c, p, position, limit)).await
+    }
+
+    async fn audit_seal(&self, project: &Project) -> Result<Option<Seal>> {
+        self.read(project, |c, p, _| audit::seal(c, p)).await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.reading.run(|c| read::projects(c).map_err(failure)).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {

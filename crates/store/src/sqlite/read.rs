@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use model::api_keys::ApiKey;
 use model::audit::{AuditEntry, AuditFilter};
+use model::chain::Digest256;
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskFilter, TaskStatus};
@@ -16,7 +18,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 use uuid::Uuid;
 
-use super::records::{self, API_KEY, AUDIT, HANDOFF, LOCK, PORT_BLOCK, SESSION, TASK, WAITER, micros};
+use super::records::{self, API_KEY, AUDIT, HANDOFF, LOCK, MESSAGE, PORT_BLOCK, SESSION, TASK, WAITER, micros};
 
 /// All rows of a query.
 pub fn all<T>(
@@ -35,7 +37,9 @@ const IS_DUE: &str = "exists (select 1 from locks where project = :project and e
     or exists (select 1 from tasks
         where project = :project and lease_expires_at is not null and lease_expires_at <= :now)
     or exists (select 1 from tasks
-        where project = :project and status = 'pending' and deadline is not null and deadline <= :now)";
+        where project = :project and status = 'pending' and deadline is not null and deadline <= :now)
+    or exists (select 1 from approvals
+        where project = :project and status in ('pending', 'approved') and expires_at <= :now)";
 
 /// Does a lock pause a feature?
 pub const IS_PAUSE: &str = "space = 'feature' and substr(pattern, -length(:pause) - 1) = '/' || :pause";
@@ -51,6 +55,8 @@ pub fn is_due(connection: &Connection, project: &Project, now: Timestamp) -> rus
 pub struct Overview {
     /// The last position in its trail, 0 when there is none yet.
     pub position: i64,
+    /// The hash of the row there.
+    pub head: Digest256,
     pub is_due: bool,
     pub has_pauses: bool,
     pub has_waiters: bool,
@@ -61,7 +67,8 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "select
-                 coalesce((select max(seq) from audit where project = :project), 0),
+                 (select seq from audit where project = :project order by seq desc limit 1),
+                 (select hash from audit where project = :project order by seq desc limit 1),
                  {IS_DUE},
                  exists (select 1 from locks where project = :project and {IS_PAUSE}),
                  exists (select 1 from waiters where project = :project),
@@ -71,11 +78,12 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
     let params = named_params! { ":project": project.as_str(), ":now": micros(now), ":pause": PAUSE };
     connection.prepare_cached(&SQL)?.query_row(params, |row| {
         Ok(Overview {
-            position: row.get(0)?,
-            is_due: row.get(1)?,
-            has_pauses: row.get(2)?,
-            has_waiters: row.get(3)?,
-            has_globs: row.get(4)?,
+            position: row.get::<_, Option<i64>>(0)?.unwrap_or_default(),
+            head: row.get::<_, Option<[u8; 32]>>(1)?.map_or(Digest256::START, Digest256::from),
+            is_due: row.get(2)?,
+            has_pauses: row.get(3)?,
+            has_waiters: row.get(4)?,
+            has_globs: row.get(5)?,
         })
     })
 }
@@ -206,6 +214,37 @@ pub fn handoffs(connection: &Connection, project: &Project, filter: &HandoffFilt
     all(connection, &sql, params, records::handoff)
 }
 
+pub fn messages(connection: &Connection, project: &Project, filter: &MessageFilter) -> rusqlite::Result<Vec<Message>> {
+    let sql = format!(
+        "select {MESSAGE} from messages where project = :project
+             and (:thread is null or thread = :thread)
+             and (:sender is null or agent_id = :sender)
+         order by seq desc limit :limit"
+    );
+    let params = named_params! {
+        ":project": project.as_str(),
+        ":thread": filter.thread,
+        ":sender": filter.sender.as_ref().map(AgentId::as_str),
+        ":limit": filter.limit,
+    };
+    all(connection, &sql, params, records::message)
+}
+
+pub fn unread_messages(
+    connection: &Connection,
+    project: &Project,
+    agent: &AgentId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Message>> {
+    let sql = format!(
+        "select {MESSAGE} from messages where project = :project and seq in
+             (select seq from unread_messages where project = :project and agent_id = :agent order by seq limit :limit)
+         order by seq"
+    );
+    let params = named_params! { ":project": project.as_str(), ":agent": agent.as_str(), ":limit": limit };
+    all(connection, &sql, params, records::message)
+}
+
 /// Those of all projects that had not ended at `now`.
 pub fn port_blocks(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<PortBlock>> {
     let sql = format!("select {PORT_BLOCK} from port_blocks where expires_at > :now order by first_port");
@@ -234,6 +273,21 @@ pub fn audit(connection: &Connection, project: &Project, filter: &AuditFilter) -
         ":limit": filter.limit,
     };
     all(connection, &sql, params, records::audit)
+}
+
+/// The position of the first row of the trail after an instant, or where the next one will be: found by halving, as rows
+/// follow each other in time.
+pub fn first_position_after(connection: &Connection, project: &Project, since: Timestamp) -> rusqlite::Result<i64> {
+    let mut at = connection.prepare_cached("select created_at from audit where project = ? and seq = ?")?;
+    let ends = "select coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 from audit where project = ?";
+    let (mut low, mut high): (i64, i64) =
+        connection.prepare_cached(ends)?.query_row([project.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let created_at: i64 = at.query_row(params![project.as_str(), middle], |row| row.get(0))?;
+        if created_at > micros(since) { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
 }
 
 pub fn audit_after(

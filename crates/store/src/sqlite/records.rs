@@ -7,6 +7,7 @@ use model::audit::AuditEntry;
 use model::handoffs::{Handoff, Notes};
 use model::key::{LockKey, Space};
 use model::locks::{Lock, LockMode, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
 use model::sessions::Session;
 use model::work::{Task, TaskStatus};
@@ -130,6 +131,22 @@ pub fn handoff(row: &Row<'_>) -> rusqlite::Result<Handoff> {
     })
 }
 
+pub const MESSAGE: &str = "message_id, seq, agent_id, agent_type, session_id, audience, thread, text, created_at";
+
+pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        message_id: uuid(row, 0)?,
+        seq: row.get(1)?,
+        agent_id: word(row, 2)?,
+        agent_type: row.get(3)?,
+        session_id: optional_word(row, 4)?,
+        audience: json_column(row, 5)?,
+        thread: row.get(6)?,
+        text: row.get(7)?,
+        created_at: instant(row, 8)?,
+    })
+}
+
 pub const PORT_BLOCK: &str = "project, session_id, agent_id, first_port, allocated_at, expires_at";
 
 pub fn port_block(row: &Row<'_>) -> rusqlite::Result<PortBlock> {
@@ -143,7 +160,8 @@ pub fn port_block(row: &Row<'_>) -> rusqlite::Result<PortBlock> {
     })
 }
 
-pub const API_KEY: &str = "id, project, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at";
+pub const API_KEY: &str = "id, project, name, hash, agent_id, agent_type, scopes, per_minute, created_at, expires_at, \
+                           revoked_at, last_used_at";
 
 pub fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
     Ok(ApiKey {
@@ -153,9 +171,12 @@ pub fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         hash: row.get(3)?,
         agent_id: optional_word(row, 4)?,
         agent_type: row.get(5)?,
-        created_at: instant(row, 6)?,
-        expires_at: optional_instant(row, 7)?,
-        revoked_at: optional_instant(row, 8)?,
+        scopes: json_column(row, 6)?,
+        per_minute: row.get(7)?,
+        created_at: instant(row, 8)?,
+        expires_at: optional_instant(row, 9)?,
+        revoked_at: optional_instant(row, 10)?,
+        last_used_at: optional_instant(row, 11)?,
     })
 }
 
@@ -187,7 +208,7 @@ pub fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(row.get(at)?).map_err(|e| bad(at, Type::Integer, e))
 }
 
-fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub fn optional_instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
     let micros: Option<i64> = row.get(at)?;
     micros.map(Timestamp::from_microsecond).transpose().map_err(|e| bad(at, Type::Integer, e))
 }

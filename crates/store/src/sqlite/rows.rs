@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 use model::JsonText;
 use model::api_keys::ApiKey;
+use model::chain::{self, Digest256, Seal};
 use model::handoffs::Handoff;
-use model::id::{AgentId, Project, SessionId};
+use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
+use model::messages::Message;
 use model::ports::PortBlock;
+use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use rusqlite::{Connection, Row, ToSql, named_params};
@@ -15,8 +18,8 @@ use uuid::Uuid;
 
 use super::read::{IS_PAUSE, Overview};
 use super::records::{self, API_KEY, LOCK, PORT_BLOCK, SESSION, TASK, json, micros};
-use super::{Result, failure, read};
-use crate::engine::{NewEntry, Rows};
+use super::{Result, audit, failure, read, rulebook};
+use crate::engine::{LIMIT_EXCEEDED, NewEntry, Rows};
 
 /// One project's rows in an open transaction.
 pub struct SqliteRows<'a> {
@@ -459,6 +462,44 @@ impl Rows for SqliteRows<'_> {
         )
     }
 
+    fn insert_message(&mut self, message: &Message, recipients: &[AgentId]) -> Result<()> {
+        self.execute(
+            "insert into messages (project, seq, message_id, agent_id, agent_type, session_id, audience, thread, text,
+                 created_at)
+             values (:project, :seq, :message_id, :agent_id, :agent_type, :session_id, :audience, :thread, :text,
+                 :created_at)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":seq": message.seq,
+                ":message_id": message.message_id.as_bytes(),
+                ":agent_id": message.agent_id.as_str(),
+                ":agent_type": message.agent_type,
+                ":session_id": message.session_id.as_ref().map(SessionId::as_str),
+                ":audience": json(&message.audience),
+                ":thread": message.thread,
+                ":text": message.text,
+                ":created_at": micros(message.created_at),
+            },
+        )?;
+        recipients.iter().try_for_each(|agent| {
+            self.execute(
+                "insert into unread_messages (project, agent_id, seq) values (:project, :agent, :seq)",
+                named_params! { ":project": self.project.as_str(), ":agent": agent.as_str(), ":seq": message.seq },
+            )
+        })
+    }
+
+    fn unread_messages(&mut self, agent: &AgentId, limit: u32) -> Result<Vec<Message>> {
+        read::unread_messages(self.connection, self.project, agent, limit).map_err(failure)
+    }
+
+    fn mark_messages_read(&mut self, agent: &AgentId, through: i64) -> Result<()> {
+        self.execute(
+            "delete from unread_messages where project = :project and agent_id = :agent and seq <= :through",
+            named_params! { ":project": self.project.as_str(), ":agent": agent.as_str(), ":through": through },
+        )
+    }
+
     fn port_blocks(&mut self) -> Result<Vec<PortBlock>> {
         self.select(&format!("select {PORT_BLOCK} from port_blocks"), &[], records::port_block)
     }
@@ -501,6 +542,27 @@ impl Rows for SqliteRows<'_> {
         self.execute("delete from port_blocks where expires_at <= :now", named_params! { ":now": micros(now) })
     }
 
+    fn rule(&mut self, kind: RuleKind, name: &str) -> Result<Option<Rule>> {
+        let latest = rulebook::history(self.connection, self.project, kind, name, 1).map_err(failure)?;
+        Ok(latest.into_iter().next())
+    }
+
+    fn insert_rule(&mut self, rule: &Rule) -> Result<()> {
+        self.execute(
+            "insert into rules (project, version, kind, name, body, author, created_at)
+             values (:project, :version, :kind, :name, :body, :author, :created_at)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":version": rule.version,
+                ":kind": rule.kind.as_str(),
+                ":name": rule.name,
+                ":body": rule.body,
+                ":author": rule.author.as_str(),
+                ":created_at": micros(rule.created_at),
+            },
+        )
+    }
+
     fn api_key(&mut self, id: Uuid) -> Result<Option<ApiKey>> {
         let sql = format!("select {API_KEY} from api_keys where project = :project and id = :id");
         let found = self.select(
@@ -513,8 +575,10 @@ impl Rows for SqliteRows<'_> {
 
     fn put_api_key(&mut self, key: &ApiKey) -> Result<()> {
         self.execute(
-            "insert into api_keys (id, project, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at)
-             values (:id, :project, :name, :hash, :agent_id, :agent_type, :created_at, :expires_at, :revoked_at)
+            "insert into api_keys (id, project, name, hash, agent_id, agent_type, scopes, per_minute, created_at,
+                 expires_at, revoked_at)
+             values (:id, :project, :name, :hash, :agent_id, :agent_type, :scopes, :per_minute, :created_at,
+                 :expires_at, :revoked_at)
              on conflict (id) do update set revoked_at = excluded.revoked_at",
             named_params! {
                 ":id": key.id.as_bytes(),
@@ -523,6 +587,8 @@ impl Rows for SqliteRows<'_> {
                 ":hash": key.hash,
                 ":agent_id": key.agent_id.as_ref().map(AgentId::as_str),
                 ":agent_type": key.agent_type,
+                ":scopes": json(&key.scopes),
+                ":per_minute": key.per_minute,
                 ":created_at": micros(key.created_at),
                 ":expires_at": key.expires_at.map(micros),
                 ":revoked_at": key.revoked_at.map(micros),
@@ -530,13 +596,91 @@ impl Rows for SqliteRows<'_> {
         )
     }
 
+    fn note_key_use(&mut self, id: Uuid, now: Timestamp) -> Result<()> {
+        self.execute(
+            "update api_keys set last_used_at = :now where project = :project and id = :id",
+            named_params! { ":project": self.project.as_str(), ":id": id.as_bytes(), ":now": micros(now) },
+        )
+    }
+
+    fn audit_hash(&mut self, seq: i64) -> Result<Option<Digest256>> {
+        audit::hash(self.connection, self.project, seq).map_err(failure)
+    }
+
+    fn sealed_size(&mut self) -> Result<i64> {
+        Ok(audit::seal(self.connection, self.project).map_err(failure)?.map_or(0, |seal| seal.size))
+    }
+
+    fn put_seal(&mut self, seal: &Seal) -> Result<()> {
+        self.execute(
+            "insert into audit_seals (project, size, hash, frontier, trail, checkpoint)
+             values (:project, :size, :hash, :frontier, :trail, :checkpoint)",
+            named_params! {
+                ":project": self.project.as_str(),
+                ":size": seal.size,
+                ":hash": seal.hash.as_bytes(),
+                ":frontier": json(&seal.frontier),
+                ":trail": seal.trail.as_bytes(),
+                ":checkpoint": seal.checkpoint,
+            },
+        )
+    }
+
+    fn files_locked(&mut self, caller: &Caller, since: Timestamp) -> Result<Vec<String>> {
+        self.select(
+            "select key from locked_files where project = :project and agent_id = :agent and session_id = :session
+                 and locked_at >= :since",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":since": micros(since),
+            },
+            |row| row.get(0),
+        )
+    }
+
+    fn put_file_locked(&mut self, caller: &Caller, key: &LockKey, now: Timestamp) -> Result<()> {
+        self.execute(
+            "insert or replace into locked_files (project, agent_id, session_id, key, locked_at)
+             values (:project, :agent, :session, :key, :now)",
+            named_params! {
+                ":project": self.project.as_str(), ":agent": caller.agent_id.as_str(),
+                ":session": caller.session_id.as_ref().map_or("", SessionId::as_str), ":key": key.as_str(),
+                ":now": micros(now),
+            },
+        )
+    }
+
+    fn drop_sealed(&mut self, size: i64) -> Result<()> {
+        self.execute(
+            "delete from audit where project = :project and seq <= :size",
+            named_params! { ":project": self.project.as_str(), ":size": size },
+        )
+    }
+
+    fn nth_latest_call(&mut self, agent: &AgentId, n: u32, since: Timestamp) -> Result<Option<Timestamp>> {
+        // By no index of agents: it would be written with every row, for the few that are counted.
+        let first = read::first_position_after(self.connection, self.project, since).map_err(failure)?;
+        let found = self.select(
+            "select created_at from audit where project = :project and seq >= :first and agent_id = :agent
+                 and error_message is not :exceeded
+             order by seq desc limit 1 offset :before",
+            named_params! {
+                ":project": self.project.as_str(), ":first": first, ":agent": agent.as_str(),
+                ":exceeded": LIMIT_EXCEEDED, ":before": n - 1,
+            },
+            |row| records::instant(row, 0),
+        )?;
+        Ok(found.into_iter().next().filter(|at| *at > since))
+    }
+
     fn append_audit(&mut self, entry: &NewEntry<'_>) -> Result<()> {
         self.overview.position = entry.seq;
+        self.overview.head = chain::link(&self.overview.head, &entry.canonical(self.project));
         self.execute(
             "insert into audit (project, seq, id, agent_id, agent_type, session_id, operation, parameters, result,
-                 duration_ms, success, error_message, created_at)
+                 duration_ms, success, error_message, created_at, hash)
              values (:project, :seq, :id, :agent_id, :agent_type, :session_id, :operation, :parameters, :result,
-                 :duration_ms, :success, :error_message, :created_at)",
+                 :duration_ms, :success, :error_message, :created_at, :hash)",
             named_params! {
                 ":project": self.project.as_str(),
                 ":seq": entry.seq,
@@ -551,6 +695,7 @@ impl Rows for SqliteRows<'_> {
                 ":success": entry.success,
                 ":error_message": entry.error_message,
                 ":created_at": micros(entry.created_at),
+                ":hash": self.overview.head.as_bytes(),
             },
         )
     }

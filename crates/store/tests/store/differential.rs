@@ -12,18 +12,26 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::api_keys::ApiKey;
+use model::approvals::{
+    Approval, ApprovalFilter, ApprovalScope, ApprovalStatus, DecideApproval, Pass, RequestApproval, Subject, Verdict,
+};
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
+use model::chain::{Digest256, Seal};
 use model::command::{
-    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, Refusal, Register,
-    Release, Submit, Wait, WriteHandoff,
+    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages, Refusal,
+    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::handoffs::{Handoff, HandoffFilter, Notes};
 use model::id::{AgentId, Caller, SessionId};
 use model::key::LockKey;
+use model::limits::Limits;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
+use model::messages::{Audience, Message, MessageFilter};
+use model::network::NetworkCheck;
 use model::ports::PortBlock;
 use model::ranking::{Question, Ranked};
+use model::rulebook::{PutRule, Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::{RecordSkillUse, Skill};
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
@@ -104,6 +112,8 @@ const JSON: &[&str] =
 const SUMMARIES: &[&str] = &["pool of zones", "zones", "it's ünï \u{1f980} src/zones.rs:7", "pool Pool pool"];
 const WORDS: &[&str] = &["pool", "zone", "src/zones.rs", "ünï", "retri", "it's", "#db", "nothing"];
 const TAGS: &[&str] = &["db", "it's", "ünï"];
+const OPERATIONS: &[&str] = &["complete_work", "run_command"];
+const FINGERPRINTS: &[&str] = &["f1", "f2", "it's"];
 const SECONDS: &[u32] = &[1, 2, 3, 10, 60, 300, 3600];
 
 /// What happens, in order.
@@ -125,6 +135,9 @@ enum Step {
 struct Ask {
     agent: &'static str,
     session: Option<&'static str>,
+    limits: Limits,
+    /// The latest approval but so many, and whether it is shown for what it was asked for.
+    pass: Option<(u8, bool)>,
     what: What,
 }
 
@@ -165,6 +178,13 @@ enum What {
         ttl: u32,
     },
     Heartbeat,
+    EndSession,
+    Message {
+        audience: Audience,
+        thread: Option<&'static str>,
+        text: &'static str,
+    },
+    ReadMessages(u32),
     Cleanup {
         silent: u32,
     },
@@ -195,8 +215,39 @@ enum What {
         description: Option<&'static str>,
         steps: Option<Vec<&'static str>>,
     },
+    RequestApproval {
+        operation: &'static str,
+        fingerprint: &'static str,
+        reason: &'static str,
+        ttl: u32,
+        refused: Option<&'static str>,
+    },
+    DecideApproval {
+        /// The latest but so many; past the first there is none.
+        approval: u8,
+        verdict: Verdict,
+        scope: ApprovalScope,
+        ttl: u32,
+        note: Option<&'static str>,
+    },
+    UseApproval,
+    PutRule {
+        kind: RuleKind,
+        name: &'static str,
+        body: Option<&'static str>,
+        /// The version that was seen: the latest, and so much more or less.
+        seen: Option<i64>,
+    },
     CreateKey(u8),
     RevokeKey(u8),
+    CheckNetwork {
+        domain: &'static str,
+        port: Option<u16>,
+        allowed: bool,
+    },
+    NoteKeyUse(u8),
+    /// With a seal that fits nowhere, or of what is not there.
+    PruneAudit(i64),
     Refuse(&'static str),
 }
 
@@ -253,8 +304,8 @@ impl fmt::Debug for Script {
                 Step::PassToTheNextEnd { short: true } => writeln!(f, "pass to 1 µs before the next end")?,
                 Step::Apply(asks) => {
                     writeln!(f, "apply")?;
-                    for Ask { agent, session, what } in asks {
-                        writeln!(f, "    {agent:?} in {session:?}: {what:?}")?;
+                    for Ask { agent, session, limits, pass, what } in asks {
+                        writeln!(f, "    {agent:?} in {session:?} with {pass:?}: {what:?}, {limits:?}")?;
                     }
                 }
             }
@@ -277,11 +328,21 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), what()).prop_map(|(agent, session, what)| Ask {
-        agent,
-        session,
-        what,
-    })
+    let pass = option::weighted(0.15, (0_u8..3, prop::bool::weighted(0.9)));
+    (one(AGENTS), option::weighted(0.6, one(SESSIONS)), limits(), pass, what())
+        .prop_map(|(agent, session, limits, pass, what)| Ask { agent, session, limits, pass, what })
+}
+
+/// None for most, as in life.
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = (option::of(0_u32..4), option::of(select(vec![0_u32, 1, 3, 9])), option::of(1_u32..3)).prop_map(
+        |(max_file_modifications, max_calls_per_hour, max_minutes_per_task)| Limits {
+            max_file_modifications,
+            max_calls_per_hour,
+            max_minutes_per_task,
+        },
+    );
+    prop_oneof![5 => Just(Limits::NONE), 1 => some]
 }
 
 fn one(from: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -358,6 +419,16 @@ fn what() -> impl Strategy<Value = What> {
     let write_handoff =
         (option::weighted(0.3, one(FEATURES)), one(TEXTS), vec(vec(one(TEXTS), 0..3), 5), option::of(select(JSON)))
             .prop_map(|(feature, summary, lists, content)| What::WriteHandoff { feature, summary, lists, content });
+    let audience = prop_oneof![
+        one(AGENTS).prop_map(|name| Audience::Agent(agent(name))),
+        one(CAPABILITIES).prop_map(|capability| Audience::Capability(capability.into())),
+        Just(Audience::All),
+    ];
+    let message = (audience, option::of(one(KEYS)), one(TEXTS)).prop_map(|(audience, thread, text)| What::Message {
+        audience,
+        thread,
+        text,
+    });
     // A few blocks that overlap in every way.
     let allocate_ports = (one(SESSIONS), vec(0_u16..20, 0..4), ttl())
         .prop_map(|(session, candidates, ttl)| What::AllocatePorts { session, candidates, ttl });
@@ -384,7 +455,29 @@ fn what() -> impl Strategy<Value = What> {
                 steps,
             },
         );
+    let request_approval = (one(OPERATIONS), one(FINGERPRINTS), one(TEXTS), ttl(), option::weighted(0.4, one(TEXTS)))
+        .prop_map(|(operation, fingerprint, reason, ttl, refused)| What::RequestApproval {
+            operation,
+            fingerprint,
+            reason,
+            ttl,
+            refused,
+        });
+    let verdict = prop_oneof![3 => Just(Verdict::Approve), 1 => Just(Verdict::Deny)];
+    let scope = prop_oneof![Just(ApprovalScope::Once), Just(ApprovalScope::Session)];
+    let decide_approval = (0_u8..4, verdict, scope, ttl(), option::of(one(TEXTS)))
+        .prop_map(|(approval, verdict, scope, ttl, note)| What::DecideApproval { approval, verdict, scope, ttl, note });
+    let put_rule = (
+        select(&RuleKind::ALL[..]),
+        one(TEXTS),
+        option::weighted(0.7, one(TEXTS)),
+        option::weighted(0.5, prop_oneof![4 => Just(0), 1 => -1_i64..2]),
+    )
+        .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
     prop_oneof![
+        5 => request_approval,
+        5 => decide_approval,
+        2 => Just(What::UseApproval),
         6 => remember,
         2 => note,
         2 => skill_use,
@@ -397,12 +490,20 @@ fn what() -> impl Strategy<Value = What> {
         2 => (task_ref(), one(TEXTS)).prop_map(|(task, reason)| What::Cancel { task, reason }),
         5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
         3 => Just(What::Heartbeat),
+        1 => Just(What::EndSession),
+        4 => message,
+        2 => (0_u32..4).prop_map(What::ReadMessages),
         1 => select(vec![0, 1, 60, 900]).prop_map(|silent| What::Cleanup { silent }),
         3 => write_handoff,
         5 => allocate_ports,
         2 => one(SESSIONS).prop_map(|session| What::ReleasePorts { session }),
+        3 => put_rule,
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
+        1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
+            .prop_map(|(domain, port, allowed)| What::CheckNetwork { domain, port, allowed }),
+        1 => (0_u8..4).prop_map(What::NoteKeyUse),
+        1 => (0_i64..40).prop_map(What::PruneAudit),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
 }
@@ -418,6 +519,7 @@ struct Run {
     now: Timestamp,
     submitted: Vec<Uuid>,
     remembered: Vec<Uuid>,
+    asked: Vec<Uuid>,
     made_keys: Vec<u8>,
     commands: u128,
     answered: usize,
@@ -432,6 +534,8 @@ struct Known {
     tasks: Vec<Task>,
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
+    approvals: Vec<Approval>,
+    rules: Vec<Rule>,
 }
 
 /// All that can be seen of a project.
@@ -450,6 +554,9 @@ struct Seen {
     ann_s: Vec<Handoff>,
     of_feature: Vec<Handoff>,
     of_session: Vec<Handoff>,
+    messages: Vec<Message>,
+    about: Vec<Message>,
+    inboxes: Vec<Vec<Message>>,
     port_blocks: Vec<PortBlock>,
     audit: Vec<AuditEntry>,
     refusals: Vec<AuditEntry>,
@@ -458,6 +565,10 @@ struct Seen {
     recalled: Vec<Vec<Ranked>>,
     notes: Vec<Vec<Note>>,
     skills: Vec<Skill>,
+    approvals: Vec<Approval>,
+    approved: Vec<Approval>,
+    rules: (Vec<Rule>, i64),
+    histories: Vec<Vec<Rule>>,
     keys: Vec<ApiKey>,
 }
 
@@ -507,6 +618,8 @@ impl Run {
         let others = others.chain(known.waiters.iter().map(|w| w.expires_at));
         let others = others.chain(known.sessions.iter().map(|s| s.expires_at));
         let others = others.chain(known.port_blocks.iter().map(|b| b.expires_at));
+        let open = known.approvals.iter().filter(|a| a.status.is_open());
+        let others = others.chain(open.map(|a| a.expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -544,13 +657,20 @@ impl Run {
             tasks: store.tasks(project, &all_tasks()).await.map_err(failed)?,
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            rules: store.rules(project).await.map_err(failed)?,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, rules: _ } = &self.known;
+        for approval in approvals {
+            prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
+            prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
+            prop_assert!(approval.used_at.is_none() || approval.scope.is_some(), "used unapproved: {approval:?}");
+        }
         for (at, block) in port_blocks.iter().enumerate() {
             prop_assert!(block.expires_at > self.now, "over, and still there: {block:?}");
             for other in &port_blocks[at + 1..] {
@@ -665,10 +785,29 @@ impl Run {
                 notes.push(store.notes(project, &owner, None).await.map_err(failed)?);
             }
         }
+        let mut histories = vec![];
+        for kind in RuleKind::ALL {
+            histories.push(store.rule_history(project, kind, TEXTS[0], 3).await.map_err(failed)?);
+        }
+        let rules = store.rules(project).await.map_err(failed)?;
+        let rules = (rules, store.rules_version(project).await.map_err(failed)?);
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
         port_blocks.retain(|block| block.project == *project);
+        let approved = ApprovalFilter {
+            status: Some(ApprovalStatus::Approved),
+            agent_id: Some(agent("ann")),
+            fingerprint: Some(FINGERPRINTS[0].into()),
+            limit: 3,
+            ..all_approvals()
+        };
+        let mut inboxes = vec![];
+        for name in AGENTS {
+            inboxes.push(store.unread_messages(project, &agent(name), 5).await.map_err(failed)?);
+        }
+        let messages = MessageFilter { limit: 1000, ..MessageFilter::default() };
+        let about = MessageFilter { thread: Some(KEYS[0].into()), sender: Some(agent(AGENTS[0])), limit: 3 };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
         let ann_s = HandoffFilter { agent_id: Some(agent("ann")), limit: 3, ..handoffs.clone() };
         let of_feature = HandoffFilter { feature_id: Some(FEATURES[0].into()), ..handoffs.clone() };
@@ -690,6 +829,9 @@ impl Run {
             ann_s: store.handoffs(project, &ann_s).await.map_err(failed)?,
             of_feature: store.handoffs(project, &of_feature).await.map_err(failed)?,
             of_session: store.handoffs(project, &of_session).await.map_err(failed)?,
+            messages: store.messages(project, &messages).await.map_err(failed)?,
+            about: store.messages(project, &about).await.map_err(failed)?,
+            inboxes,
             port_blocks,
             audit,
             refusals,
@@ -698,6 +840,10 @@ impl Run {
             recalled,
             notes,
             skills: store.skills(project).await.map_err(failed)?,
+            approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            approved: store.approvals(project, &approved).await.map_err(failed)?,
+            rules,
+            histories,
             keys,
         })
     }
@@ -716,8 +862,18 @@ impl Run {
             operation: operation(&action).into(),
             parameters: JsonText::new(&json!({"text": TEXTS[2], "number": [0.5, 7, null]})),
             duration_ms: 3,
+            limits: ask.limits,
+            approval: ask.pass.and_then(|(latest, truly)| self.pass(latest, truly)),
             action,
         }
+    }
+
+    /// The latest approval but so many, as the reference knows it.
+    fn pass(&self, latest: u8, truly: bool) -> Option<Pass> {
+        let approval = self.known.approvals.get(usize::from(latest))?;
+        let subject = &approval.subject;
+        let fingerprint = if truly { subject.fingerprint.clone() } else { FINGERPRINTS[2].into() };
+        Some(Pass { approval_id: approval.approval_id, operation: subject.operation.clone(), fingerprint })
     }
 
     /// The ids of a run sort differently from the order in which they are minted.
@@ -773,6 +929,14 @@ impl Run {
                 Action::Register(Register { capabilities, current_task, ttl_seconds: *ttl })
             }
             What::Heartbeat => Action::Heartbeat,
+            What::EndSession => Action::EndSession,
+            What::Message { audience, thread, text } => Action::SendMessage(SendMessage {
+                message_id: self.id(8, self.commands),
+                audience: audience.clone(),
+                thread: thread.map(Into::into),
+                text: (*text).into(),
+            }),
+            What::ReadMessages(limit) => Action::ReadMessages(ReadMessages { limit: *limit }),
             What::Cleanup { silent } => Action::Cleanup(Cleanup { silent_seconds: *silent }),
             What::WriteHandoff { feature, summary, lists, content } => {
                 let list = |at: usize| lists[at].iter().map(|text| (*text).to_owned()).collect();
@@ -813,6 +977,45 @@ impl Run {
                 description: description.map(Into::into),
                 steps: steps.as_ref().map(|steps| steps.iter().map(|s| (*s).into()).collect()),
             }),
+            What::RequestApproval { operation, fingerprint, reason, ttl, refused } => {
+                let approval_id = self.id(6, self.asked.len() as u128);
+                self.asked.push(approval_id);
+                Action::RequestApproval(RequestApproval {
+                    approval_id,
+                    subject: Subject {
+                        operation: (*operation).into(),
+                        resource: (*reason).into(),
+                        fingerprint: (*fingerprint).into(),
+                        reason: (*reason).into(),
+                    },
+                    ttl_seconds: *ttl,
+                    refusal: refused.map(|text| Refusal::DestructiveOperationBlocked {
+                        operation: (*operation).into(),
+                        rules: vec![text.into()],
+                    }),
+                })
+            }
+            What::DecideApproval { approval, verdict, scope, ttl, note } => {
+                let at = self.asked.len().checked_sub(1 + usize::from(*approval));
+                Action::DecideApproval(DecideApproval {
+                    approval_id: at.map_or(Uuid::nil(), |at| self.asked[at]),
+                    verdict: *verdict,
+                    scope: *scope,
+                    ttl_seconds: *ttl,
+                    note: note.map(Into::into),
+                })
+            }
+            What::UseApproval => Action::UseApproval,
+            What::PutRule { kind, name, body, seen } => {
+                let known = self.known.rules.iter().find(|rule| rule.kind == *kind && rule.name == *name);
+                let version = known.map_or(0, |rule| rule.version);
+                Action::PutRule(PutRule {
+                    kind: *kind,
+                    name: (*name).into(),
+                    body: body.map(Into::into),
+                    expected_version: seen.map(|more| version + more),
+                })
+            }
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -828,12 +1031,31 @@ impl Run {
                     project: self.worlds[0].project.clone(),
                     agent_id: bound.then(|| caller.agent_id.clone()),
                     agent_type: bound.then(|| caller.agent_type.clone()),
+                    scopes: if bound { vec![TEXTS[2].into(), "read".into()] } else { vec![] },
+                    per_minute: bound.then_some(7),
                     created_at: Timestamp::UNIX_EPOCH,
                     expires_at: (!bound).then(|| self.now + SignedDuration::from_secs(60)),
                     revoked_at: None,
+                    last_used_at: None,
                 })
             }
             What::RevokeKey(number) => Action::RevokeKey { id: self.id(3, u128::from(*number)) },
+            What::CheckNetwork { domain, port, allowed } => Action::CheckNetwork(NetworkCheck {
+                domain: (*domain).into(),
+                port: *port,
+                addresses: port.iter().map(ToString::to_string).collect(),
+                allowed: *allowed,
+                policy: "default".into(),
+                reason: (*domain).into(),
+            }),
+            What::NoteKeyUse(number) => Action::NoteKeyUse { id: self.id(3, u128::from(*number)) },
+            What::PruneAudit(size) => Action::PruneAudit(Seal {
+                size: *size,
+                hash: Digest256::START,
+                frontier: vec![Digest256::START; 2],
+                trail: Digest256::START,
+                checkpoint: TEXTS[2].into(),
+            }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
         }
     }
@@ -926,6 +1148,10 @@ fn sorted_keys(texts: &[&str]) -> Vec<LockKey> {
     keys
 }
 
+fn all_approvals() -> ApprovalFilter {
+    ApprovalFilter { limit: 1000, ..ApprovalFilter::default() }
+}
+
 fn all_tasks() -> TaskFilter {
     TaskFilter { limit: 1000, ..TaskFilter::default() }
 }
@@ -996,6 +1222,7 @@ fn compare(engines: &[Engine]) {
             now: Timestamp::UNIX_EPOCH,
             submitted: vec![],
             remembered: vec![],
+            asked: vec![],
             made_keys: vec![],
             commands: 0,
             answered: 0,

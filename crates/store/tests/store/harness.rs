@@ -8,13 +8,16 @@ use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::command::{
     Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal,
-    Register, Release, Submit, Wait, WriteHandoff,
+    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::handoffs::Notes;
 use model::id::{AgentId, Caller, Project, SessionId};
 use model::key::LockKey;
+use model::limits::Limits;
 use model::locks::{Lock, LockMode};
 use model::memories::{EventType, Remember};
+use model::messages::Audience;
+use model::rulebook::{PutRule, RuleKind};
 use model::skills::RecordSkillUse;
 use model::work::{CANCELLED, Task};
 use model::working_memory::UpdateWorkingMemory;
@@ -364,7 +367,8 @@ acts!(
     AllocatePorts,
     Remember,
     UpdateWorkingMemory,
-    RecordSkillUse
+    RecordSkillUse,
+    PutRule
 );
 
 impl Act for Action {
@@ -382,6 +386,8 @@ pub fn command(who: &Caller, what: impl Act) -> Command {
         operation: operation(&action).into(),
         parameters: JsonText::new(&json!({"asked": operation(&action)})),
         duration_ms: 2,
+        limits: Limits::NONE,
+        approval: None,
         action,
     }
 }
@@ -398,14 +404,24 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Register(_) => "register_session",
         Action::Heartbeat => "heartbeat",
         Action::Cleanup(_) => "cleanup_dead_agents",
+        Action::EndSession => "end_session",
+        Action::SendMessage(_) => "send_message",
+        Action::ReadMessages(_) => "read_messages",
         Action::WriteHandoff(_) => "write_handoff",
         Action::AllocatePorts(_) => "allocate_ports",
         Action::ReleasePorts { .. } => "release_ports",
         Action::Remember(_) => "remember",
         Action::UpdateWorkingMemory(_) => "update_working_memory",
         Action::RecordSkillUse(_) => "record_skill_use",
+        Action::PutRule(_) => "put_rule",
         Action::CreateKey(_) => "create_key",
         Action::RevokeKey { .. } => "revoke_key",
+        Action::RequestApproval(_) => "request_approval",
+        Action::DecideApproval(_) => "decide_approval",
+        Action::UseApproval => "use_approval",
+        Action::CheckNetwork(_) => "check_network",
+        Action::NoteKeyUse { .. } => "note_key_use",
+        Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }
 }
@@ -512,6 +528,11 @@ pub fn handoff(summary: &str) -> WriteHandoff {
     WriteHandoff { handoff_id: Uuid::now_v7(), feature_id: None, notes }
 }
 
+/// About nothing in particular.
+pub fn message(audience: Audience, text: &str) -> SendMessage {
+    SendMessage { message_id: Uuid::now_v7(), audience, thread: None, text: text.into() }
+}
+
 /// For ten minutes, from one of these.
 pub fn ports(session: &str, candidates: &[u16]) -> AllocatePorts {
     let session_id = SessionId::new(session).unwrap();
@@ -544,6 +565,11 @@ pub fn memory(summary: &str) -> Remember {
 /// The same, found by what it says now.
 pub fn found_by_its_words(memory: Remember) -> Remember {
     Remember { terms: memory.found_by(), ..memory }
+}
+
+/// Whatever there is.
+pub fn rule(kind: RuleKind, name: &str, body: &str) -> PutRule {
+    PutRule { kind, name: name.into(), body: Some(body.into()), expected_version: None }
 }
 
 /// The grants, if it was granted.

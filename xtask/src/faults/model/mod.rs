@@ -143,8 +143,8 @@ impl World {
         let ttl = self.leases.session * SECOND;
         let silent = self.sessions.iter().filter(|(id, session)| {
             !session.is_disconnected
-                && is_over(Some(session.expires_at))
-                && !waits.may_have_renewed(id, session.expires_at - ttl, row.at, ttl)
+                && is_over(Some(session.expires_by))
+                && !waits.may_have_renewed(id, session.expires_by - ttl, row.at, ttl)
         });
         let silent = silent.map(|(id, _)| format!("session {id}"));
         let late: Vec<String> = locks.chain(claims).chain(overdue).chain(silent).collect();

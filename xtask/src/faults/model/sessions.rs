@@ -13,9 +13,10 @@ pub struct Session {
     pub agent: String,
     pub capabilities: Vec<String>,
     pub is_disconnected: bool,
-    /// Not before this. A waiting request is a sign of life that leaves no row, so it may be later. One that comes before
-    /// a hundredth of the lease has gone is not written down.
+    /// Not before this: a sign of life that comes before a hundredth of the lease has gone is not written down.
     pub expires_at: i64,
+    /// Not after this, unless a waiting request, which leaves no row, was a sign of life since.
+    pub expires_by: i64,
 }
 
 /// What was freed since the beginning of a transaction: rows of one transaction have one instant.
@@ -40,7 +41,9 @@ impl World {
         if session.is_disconnected {
             return Some("session_expired");
         }
-        session.expires_at = session.expires_at.max(row.at + self.leases.session * SECOND / 100 * 99);
+        let lease = self.leases.session * SECOND;
+        session.expires_at = session.expires_at.max(row.at + lease / 100 * 99);
+        session.expires_by = row.at + lease;
         None
     }
 
@@ -57,7 +60,8 @@ impl World {
             found.about(Kind::Model, row, format!("it should begin {id} until {ends_at}"));
         }
         let capabilities = texts(&row.parameters["capabilities"]);
-        let session = Session { agent: row.agent.clone(), capabilities, is_disconnected: false, expires_at: ends_at };
+        let agent = row.agent.clone();
+        let session = Session { agent, capabilities, is_disconnected: false, expires_at: ends_at, expires_by: ends_at };
         self.sessions.insert(id, session);
     }
 
@@ -78,6 +82,7 @@ impl World {
         }
         if let Some(session) = renewed.and_then(|id| self.sessions.get_mut(id)) {
             session.expires_at = row.at + self.leases.session * SECOND;
+            session.expires_by = session.expires_at;
         }
         for at in mine {
             let task = &mut self.tasks[at];

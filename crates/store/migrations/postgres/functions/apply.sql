@@ -16,6 +16,8 @@ as $$
 declare
     turn          coordinator.turn;
     last_position bigint;
+    head          bytea;
+    entry         coordinator.audit;
     freed         coordinator.freed := (0, 0, 0);
     command       record;
     step          record;
@@ -34,9 +36,14 @@ begin
         );
     turn.any_waiter := jsonb_path_exists(p_commands, '$[*].action.wait.ticket')
         or exists (select from coordinator.waiters as w where w.project = p_project);
-    last_position := (select max(a.seq) from coordinator.audit as a where a.project = p_project);
+    select a.seq, a.hash into last_position, head
+    from coordinator.audit as a
+    where a.project = p_project
+    order by a.seq desc
+    limit 1;
     if last_position is null then
         last_position := 0;
+        head := coordinator.hash_at(p_project, 0);
         if p_commands <> '[]' then
             insert into coordinator.projects (project) values (p_project) on conflict do nothing;
         end if;
@@ -46,25 +53,35 @@ begin
         step := coordinator.free_what_is_due(p_project, turn.now, last_position);
         last_position := step.p_audit_seq;
         freed := step.freed;
+        head := coordinator.hash_at(p_project, last_position);
     end if;
 
     for command in
         select
             c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
+            c.approval,
             c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
-            c.caller ->> 'session_id' as session_id
+            c.caller ->> 'session_id' as session_id, c.limits
         from jsonb_to_recordset(p_commands) as c (
-            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, action jsonb
+            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, limits jsonb, approval jsonb,
+            action jsonb
         )
     loop
         turn.agent_id := command.agent_id;
         turn.agent_type := command.agent_type;
         turn.session_id := command.session_id;
+        turn.limits := command.limits;
         turn.position := last_position + 1;
 
         outcome := null;
         if command.session_id is not null and command.kind not in ('register', 'refuse') then
             outcome := coordinator.admit(turn);
+        end if;
+        if outcome is null and command.limits is not null then
+            outcome := coordinator.exceeded_limit(turn, command.action, trail);
+        end if;
+        if outcome is null and command.approval is not null then
+            outcome := coordinator.check_approval(turn, command.approval);
         end if;
         if outcome is null then
             case command.kind
@@ -85,10 +102,22 @@ begin
                 when 'heartbeat' then
                     outcome := coordinator.heartbeat(turn);
                 when 'cleanup' then
+                    -- It records what it frees behind what is there.
+                    insert into coordinator.audit select done.* from unnest(trail) as done;
+                    trail := '{}';
                     step := coordinator.cleanup(turn, command.action, last_position, freed);
                     last_position := step.p_audit_seq;
+                    head := coordinator.hash_at(p_project, last_position);
                     outcome := jsonb_build_object('kind', 'cleaned', 'freed', to_jsonb(step.p_freed));
                     freed := (0, 0, 0);
+                when 'end_session' then
+                    step := coordinator.end_session(turn, last_position);
+                    last_position := step.p_audit_seq;
+                    outcome := step.outcome;
+                when 'send_message' then
+                    outcome := coordinator.send_message(turn, command.action);
+                when 'read_messages' then
+                    outcome := coordinator.read_messages(turn, command.action);
                 when 'write_handoff' then
                     outcome := coordinator.write_handoff(turn, command.action);
                 when 'allocate_ports' then
@@ -101,37 +130,65 @@ begin
                     outcome := coordinator.update_working_memory(turn, command.action);
                 when 'record_skill_use' then
                     outcome := coordinator.record_skill_use(turn, command.action);
+                when 'put_rule' then
+                    outcome := coordinator.put_rule(turn, command.action);
                 when 'create_key' then
                     outcome := coordinator.create_key(turn, command.action);
                 when 'revoke_key' then
                     outcome := coordinator.revoke_key(turn, command.action);
+                when 'request_approval' then
+                    outcome := coordinator.request_approval(turn, command.action);
+                when 'decide_approval' then
+                    outcome := coordinator.decide_approval(turn, command.action);
+                when 'use_approval' then
+                    outcome := coordinator.use_approval(command.approval);
+                when 'check_network' then
+                    outcome := command.action || '{"kind": "network_checked"}';
+                when 'note_key_use' then
+                    outcome := coordinator.note_key_use(turn, command.action);
+                when 'prune_audit' then
+                    insert into coordinator.audit select done.* from unnest(trail) as done;
+                    trail := '{}';
+                    outcome := coordinator.prune_audit(turn, command.action);
                 when 'refuse' then
                     outcome := command.action || '{"kind": "refused"}';
             end case;
         end if;
+        if command.limits ->> 'max_file_modifications' is not null and outcome ->> 'kind' = 'acquired' then
+            perform coordinator.count_files(turn, command.action -> 'keys');
+        end if;
         outcomes := outcomes || outcome;
+        if command.approval is not null and coordinator.is_success(outcome) then
+            perform coordinator.spend_approval(turn, command.approval);
+        end if;
 
-        -- Whoever waits has no answer yet.
-        if outcome ->> 'kind' not in ('waiting', 'no_task_yet') then
+        -- Whoever waits has no answer yet, and nobody waits for what a key's use is noted for.
+        if outcome ->> 'kind' not in ('waiting', 'no_task_yet', 'key_use_noted') then
             last_position := last_position + 1;
             code := coordinator.error_code(outcome);
-            trail := trail || row(
+            entry := row(
                 p_project, last_position, command.id, command.agent_id, command.agent_type, command.session_id,
                 command.operation, command.parameters::json, coordinator.audited(outcome), command.duration_ms,
-                code is null, code, turn.now
+                code is null, code, turn.now, null
             )::coordinator.audit;
+            head := coordinator.link(head, entry);
+            entry.hash := head;
+            trail := trail || entry;
         end if;
     end loop;
 
-    insert into coordinator.audit select entry.* from unnest(trail) as entry;
+    insert into coordinator.audit select done.* from unnest(trail) as done;
     return to_jsonb(outcomes);
 end
 $$;
 
--- The outcome as the trail keeps it: a claimed task, which may be large, by its id.
+-- The outcome as the trail keeps it: a claimed task, which may be large, and messages that were read, by their ids.
 create or replace function coordinator.audited(p_outcome jsonb) returns jsonb
 language sql stable as $$
     select case
+        when p_outcome ->> 'kind' = 'messages_read' then jsonb_build_object(
+            'kind', 'messages_read', 'message_ids', jsonb_path_query_array(p_outcome, '$.messages[*].message_id')
+        )
         when p_outcome ->> 'kind' <> 'claimed' then p_outcome
         else jsonb_build_object(
             'kind', 'claimed', 'task_id', p_outcome -> 'task' -> 'task_id', 'attempt', p_outcome -> 'task' -> 'attempt',
@@ -147,24 +204,33 @@ language sql immutable as $$
         when 'blocked' then p_outcome ->> 'reason'
         when 'no_task' then 'no_tasks_available'
         when 'no_ports' then 'no_ports_available'
+        when 'network_checked' then case when p_outcome -> 'allowed' = 'false' then 'domain_blocked' end
         when 'refused' then p_outcome ->> 'code'
+        when 'approval_requested' then p_outcome -> 'refusal' ->> 'code'
         when 'released' then case when p_outcome -> 'missing' <> '[]' then 'lock_not_found_or_not_owner' end
     end
+$$;
+
+-- Did the caller get what it asked for?
+create or replace function coordinator.is_success(p_outcome jsonb) returns boolean
+language sql immutable as $$
+    select p_outcome ->> 'kind' not in ('waiting', 'no_task_yet') and coordinator.error_code(p_outcome) is null
 $$;
 
 create or replace function coordinator.create_key(p_turn coordinator.turn, p_key jsonb) returns jsonb
 language plpgsql as $$
 begin
     insert into coordinator.api_keys (
-        project, id, name, hash, agent_id, agent_type, created_at, expires_at, revoked_at
+        project, id, name, hash, agent_id, agent_type, scopes, per_minute, created_at, expires_at, revoked_at
     ) values (
         p_turn.project, (p_key ->> 'id')::uuid, p_key ->> 'name', p_key ->> 'hash', p_key ->> 'agent_id',
-        p_key ->> 'agent_type', p_turn.now, coordinator.instant(p_key ->> 'expires_at'),
+        p_key ->> 'agent_type', array(select jsonb_array_elements_text(p_key -> 'scopes')),
+        (p_key ->> 'per_minute')::bigint, p_turn.now, coordinator.instant(p_key ->> 'expires_at'),
         coordinator.instant(p_key ->> 'revoked_at')
     )
     on conflict (project, id) do update
     set name = excluded.name, hash = excluded.hash, agent_id = excluded.agent_id, agent_type = excluded.agent_type,
-        created_at = excluded.created_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at;
+        scopes = excluded.scopes, per_minute = excluded.per_minute, created_at = excluded.created_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at;
     return jsonb_build_object('kind', 'key_created', 'id', p_key -> 'id');
 end
 $$;
@@ -179,5 +245,16 @@ begin
         return '{"kind": "refused", "code": "key_not_found"}';
     end if;
     return jsonb_build_object('kind', 'key_revoked', 'id', p_request -> 'id');
+end
+$$;
+
+-- The coordinator's own knowledge: no deed of the caller's.
+create or replace function coordinator.note_key_use(p_turn coordinator.turn, p_request jsonb) returns jsonb
+language plpgsql as $$
+begin
+    update coordinator.api_keys as k
+    set last_used_at = p_turn.now
+    where k.project = p_turn.project and k.id = (p_request ->> 'id')::uuid;
+    return jsonb_build_object('kind', 'key_use_noted', 'id', p_request -> 'id');
 end
 $$;

@@ -24,6 +24,10 @@ begin
                 from coordinator.projects as p
                 where coordinator.is_due(p.project, instant)
             );
+        when 'rules_version' then
+            return to_json(coordinator.rules_version(p_project));
+        when 'projects' then
+            return (select coalesce(json_agg(p.project order by p.project), '[]') from coordinator.projects as p);
         else
             if coordinator.is_due(p_project, instant) then
                 perform coordinator.apply(p_project, '[]');
@@ -39,14 +43,25 @@ begin
             'sessions', coordinator.list_sessions(p_project, (p_query -> 'connected')::boolean), 'instant', instant
         )
         when 'handoffs' then coordinator.list_handoffs(p_project, p_query)
+        when 'messages' then coordinator.list_messages(p_project, p_query)
+        when 'unread_messages' then coordinator.list_unread_messages(
+            p_project, p_query ->> 'agent_id', (p_query ->> 'limit')::bigint
+        )::json
         when 'audit' then coordinator.list_audit(p_project, p_query)
         when 'audit_after' then coordinator.list_audit_after(
             p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
         )
+        when 'audit_chain' then coordinator.list_chain(
+            p_project, (p_query ->> 'position')::bigint, (p_query ->> 'limit')::bigint
+        )
+        when 'audit_seal' then coordinator.last_seal(p_project)
         when 'search_memories' then coordinator.search_memories(p_project, p_query, instant)
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
         when 'skills' then coordinator.list_skills(p_project)
+        when 'approvals' then coordinator.list_approvals(p_project, p_query)
+        when 'rules' then coordinator.list_rules(p_project)
+        when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
     end;
 end
 $$;

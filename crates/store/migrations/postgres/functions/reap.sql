@@ -1,4 +1,4 @@
--- Freeing what is due: one rule for locks, claims, sessions and places in a queue. What has an `expires_at` that is
+-- Freeing what is due: one rule for locks, claims, sessions, places in a queue and approvals. What has an `expires_at` that is
 -- past, by the database's clock, is over.
 
 -- Is there anything to free?
@@ -15,6 +15,10 @@ begin
         or exists (
             select from coordinator.tasks as t
             where t.project = p_project and t.status = 'pending' and t.deadline <= p_now
+        )
+        or exists (
+            select from coordinator.approvals as a
+            where a.project = p_project and a.status in ('pending', 'approved') and a.expires_at <= p_now
         );
 end
 $$;
@@ -70,6 +74,7 @@ begin
     end loop;
 
     p_audit_seq := coordinator.fail_what_is_overdue(p_project, p_now, p_audit_seq);
+    p_audit_seq := coordinator.expire_approvals(p_project, p_now, p_audit_seq);
 end
 $$;
 
@@ -143,13 +148,14 @@ create or replace function coordinator.record(
     p_project text, p_now timestamptz, p_audit_seq bigint, p_operation text, p_what json
 ) returns bigint
 language plpgsql as $$
-begin
-    insert into coordinator.audit (
-        project, seq, id, agent_id, agent_type, operation, parameters, result, duration_ms, success, created_at
-    ) values (
-        p_project, p_audit_seq + 1, coordinator.uuid_v7(p_now), 'coordinator', 'system', p_operation, p_what, 'null', 0,
-        true, p_now
+declare
+    entry coordinator.audit := row(
+        p_project, p_audit_seq + 1, coordinator.uuid_v7(p_now), 'coordinator', 'system', null, p_operation, p_what, 'null',
+        0, true, null, p_now, null
     );
+begin
+    entry.hash := coordinator.link(coordinator.hash_at(p_project, p_audit_seq), entry);
+    insert into coordinator.audit select entry.*;
     return p_audit_seq + 1;
 end
 $$;

@@ -84,7 +84,12 @@ begin
         and s.last_heartbeat <> p_turn.now;
 
     update coordinator.tasks as t
-    set status = 'running', lease_expires_at = p_turn.now + t.lease_seconds * interval '1 second'
+    set status = 'running',
+        -- Not beyond its limit; what there is of the lease stays.
+        lease_expires_at = greatest(t.lease_expires_at, least(
+            p_turn.now + t.lease_seconds * interval '1 second',
+            t.claimed_at + (p_turn.limits ->> 'max_minutes_per_task')::bigint * interval '60 seconds'
+        ))
     where t.project = p_turn.project and t.claimed_by = p_turn.agent_id and t.status in ('claimed', 'running')
         and (p_turn.session_id is null or t.session_id is null or t.session_id = p_turn.session_id);
     get diagnostics renewed = row_count;
@@ -93,6 +98,31 @@ begin
         return '{"kind": "refused", "code": "session_not_found"}';
     end if;
     return jsonb_build_object('kind', 'renewed', 'session_id', latest, 'tasks', renewed);
+end
+$$;
+
+-- Ends the caller's session: what it holds is free at once.
+create or replace function coordinator.end_session(
+    p_turn coordinator.turn, inout p_audit_seq bigint, out outcome jsonb
+)
+language plpgsql as $$
+declare
+    session coordinator.sessions;
+    freed   coordinator.freed := (0, 0, 0);
+    step    record;
+begin
+    -- `admit` has seen to it that it is the caller's and connected.
+    select s.* into session
+    from coordinator.sessions as s
+    where s.project = p_turn.project and s.session_id = p_turn.session_id;
+    if not found then
+        outcome := '{"kind": "refused", "code": "session_not_found"}';
+        return;
+    end if;
+    step := coordinator.disconnect(session, p_turn.now, p_audit_seq, freed);
+    -- What came back too late to be begun must not be handed out by the next command.
+    p_audit_seq := coordinator.fail_what_is_overdue(p_turn.project, p_turn.now, step.p_audit_seq);
+    outcome := jsonb_build_object('kind', 'session_ended', 'freed', to_jsonb(step.p_freed));
 end
 $$;
 

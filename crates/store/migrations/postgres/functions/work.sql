@@ -132,7 +132,10 @@ begin
     set status = 'claimed', attempt = t.attempt + 1, not_before = null, claimed_by = p_turn.agent_id,
         session_id = p_turn.session_id, claimed_at = p_turn.now, fencing_token = p_turn.position,
         lease_seconds = (p_request ->> 'lease_seconds')::bigint,
-        lease_expires_at = p_turn.now + (p_request ->> 'lease_seconds')::bigint * interval '1 second'
+        lease_expires_at = least(
+            p_turn.now + (p_request ->> 'lease_seconds')::bigint * interval '1 second',
+            p_turn.now + (p_turn.limits ->> 'max_minutes_per_task')::bigint * interval '60 seconds'
+        )
     where t.project = p_turn.project and t.task_id = first
     returning t.* into task;
     return jsonb_build_object('kind', 'claimed', 'task', coordinator.task_to_json(task));

@@ -24,9 +24,12 @@ pub fn key_for(name: &str, number: u128) -> ApiKey {
         project: project(name),
         agent_id: None,
         agent_type: None,
+        scopes: vec![],
+        per_minute: None,
         created_at: Timestamp::UNIX_EPOCH,
         expires_at: None,
         revoked_at: None,
+        last_used_at: None,
     }
 }
 
@@ -41,6 +44,8 @@ async fn a_key_is_kept_with_all_its_fields(world: &World) {
         name: "it's the \"CI\" – ünï".into(),
         agent_id: Some(AgentId::new("o'ann").unwrap()),
         agent_type: Some("codex_cli".into()),
+        scopes: vec!["read".into(), "it's \"ünï\"".into()],
+        per_minute: Some(60),
         expires_at: Some(world.now() + seconds(60)),
         ..key_for("house", 1)
     };

@@ -1,16 +1,21 @@
 //! `coordinator doctor`: looks at everything the coordinator needs, and says what to do about what is wrong.
 
+mod commit;
+mod links;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use coordinator::settings::{Database, Settings};
 use coordinator::team;
 use coordinator::{Coordinator, VERSION};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use setup::Scope;
+use setup::vendor::Agent;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -18,8 +23,11 @@ use tokio::time::timeout;
 use crate::arguments::Globals;
 use crate::desk::open;
 use crate::exit::Exit;
+use crate::init::ground::Ground;
+use crate::init::{self, Intent};
 use crate::logs;
 use crate::output::{self, Tint};
+use links::Link;
 
 /// What takes longer than this does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,28 +42,41 @@ enum Verdict {
 }
 
 struct Finding {
-    check: &'static str,
+    check: String,
     found: String,
     verdict: Verdict,
 }
 
 impl Finding {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, found: found.into(), verdict: Verdict::Ok }
+    fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { check: check.into(), found: found.into(), verdict: Verdict::Ok }
     }
 
-    fn warn(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { check, found: found.into(), verdict: Verdict::Warn(todo.into()) }
+    fn warn(check: impl Into<String>, found: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { check: check.into(), found: found.into(), verdict: Verdict::Warn(todo.into()) }
     }
 
-    fn fail(check: &'static str, exit: Exit, found: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { check, found: found.into(), verdict: Verdict::Fail(exit, todo.into()) }
+    fn fail(check: impl Into<String>, exit: Exit, found: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { check: check.into(), found: found.into(), verdict: Verdict::Fail(exit, todo.into()) }
     }
 }
 
+/// What to do beside looking.
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// Mend what can be mended, before looking
+    #[arg(long)]
+    fix: bool,
+}
+
 /// Checks everything; ends with the exit code of the first failure.
-pub async fn run(globals: &Globals) -> anyhow::Result<Exit> {
+pub async fn run(globals: &Globals, doctor: &Doctor) -> anyhow::Result<Exit> {
     logs::start();
+    if doctor.fix {
+        for mended in fix(globals)? {
+            output::tell(format_args!("mended {}", output::printable(&mended)));
+        }
+    }
     let findings = examine(globals).await;
     let exit = findings.iter().find_map(|finding| match finding.verdict {
         Verdict::Fail(exit, _) => Some(exit),
@@ -88,11 +109,32 @@ fn view(finding: &Finding) -> Value {
 fn show(finding: &Finding) -> anyhow::Result<()> {
     let (verdict, tint, todo) = words(&finding.verdict);
     let word = output::tinted(&format!("{verdict:<5}"), tint);
-    output::print(format_args!("{word} {:<11} {}", finding.check, output::printable(&finding.found)))?;
+    output::print(format_args!("{word} {:<12} {}", finding.check, output::printable(&finding.found)))?;
     for line in todo.into_iter().flat_map(str::lines) {
-        output::print(format_args!("{:<17} -> {}", "", output::printable(line)))?;
+        output::print(format_args!("{:<18} -> {}", "", output::printable(line)))?;
     }
     Ok(())
+}
+
+/// Mends what is to be mended without anybody's decision, and tells what it was.
+fn fix(globals: &Globals) -> anyhow::Result<Vec<String>> {
+    let mut mended = vec![];
+    if let Ok(Settings { database: Database::Sqlite { path }, .. }) = globals.settings() {
+        for file in open_to_others(&path) {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+            mended.push(format!("{}: only you can read it", file.display()));
+        }
+    }
+    let links = Link::all();
+    for scope in [Scope::Project, Scope::User] {
+        let agents: BTreeSet<Agent> = links.iter().filter(|link| link.scope() == scope).map(Link::agent).collect();
+        if agents.is_empty() {
+            continue;
+        }
+        let ground = Ground::find(scope)?;
+        mended.extend(init::set_up(&ground, agents, Intent::Do)?.files(&ground));
+    }
+    Ok(mended)
 }
 
 async fn examine(globals: &Globals) -> Vec<Finding> {
@@ -125,9 +167,32 @@ async fn examine(globals: &Globals) -> Vec<Finding> {
         findings.extend([permissions(path), durability(path), disk(path)]);
     }
     findings.push(writing(&coordinator).await);
+    findings.push(rules(&coordinator).await);
     findings.push(mcp(globals).await);
     let (server, runs) = server(settings).await;
     findings.extend([server, keys(&coordinator, runs).await]);
+    findings.extend(agents().await);
+    if let Some(worktree) = &settings.worktree {
+        findings.push(commit::check(&coordinator, worktree).await);
+    }
+    findings
+}
+
+/// Each agent that is set up here, or for this user.
+async fn agents() -> Vec<Finding> {
+    let links = Link::all();
+    if links.is_empty() {
+        return vec![Finding::ok("agents", "none is set up here; `coordinator init` does it")];
+    }
+    let mut findings = vec![];
+    for link in &links {
+        findings.extend(link.check().await);
+        let is_double = links.iter().filter(|other| other.agent() == link.agent()).count() > 1;
+        if is_double && link.scope() == Scope::User {
+            let found = format!("{} is set up for you and for this project, so every hook runs twice", link.agent());
+            findings.push(Finding::warn(link.name("twice"), found, "coordinator init --scope user --undo"));
+        }
+    }
     findings
 }
 
@@ -169,6 +234,23 @@ fn settings_file(settings: &Settings) -> Finding {
     }
 }
 
+/// The project's own rules: can all of them be read?
+async fn rules(coordinator: &Coordinator) -> Finding {
+    let engine = coordinator.settings().policy.engine.as_str();
+    match coordinator.rules(coordinator.default_project()).await {
+        Err(error) => Finding::fail("rules", Exit::Unreachable, error.to_string(), "see to the database"),
+        Ok(rules) if rules.problems.is_empty() => {
+            Finding::ok("rules", format!("engine {engine}, rulebook at version {}", rules.version()))
+        }
+        Ok(rules) => {
+            let all: Vec<String> = rules.problems.iter().map(|problem| problem.in_words()).collect();
+            let todo = "put a version that can be read: coordinator policy history NAME, coordinator policy rollback NAME \
+                        VERSION";
+            Finding::fail("rules", Exit::Refused, all.join("; "), todo)
+        }
+    }
+}
+
 /// The file that names the team, where there is one.
 fn team_file(worktree: &Path) -> Option<Finding> {
     let file = worktree.join(team::FILE);
@@ -183,21 +265,23 @@ fn team_file(worktree: &Path) -> Option<Finding> {
 
 /// Nobody but its owner may read the database and what SQLite keeps beside it.
 fn permissions(path: &Path) -> Finding {
+    match open_to_others(path).first() {
+        None => Finding::ok("permissions", "only you can read the database"),
+        Some(file) => {
+            let todo = format!("coordinator doctor --fix, or: chmod 600 {}", file.display());
+            Finding::fail("permissions", Exit::Refused, format!("others can use {}", file.display()), todo)
+        }
+    }
+}
+
+fn open_to_others(path: &Path) -> Vec<PathBuf> {
     let beside = ["", "-wal", "-shm"].map(|end| {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
         PathBuf::from(name)
     });
-    let open_to_others = beside
-        .into_iter()
-        .find(|file| file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0));
-    match open_to_others {
-        None => Finding::ok("permissions", "only you can read the database"),
-        Some(file) => {
-            let todo = format!("chmod 600 {}", file.display());
-            Finding::fail("permissions", Exit::Refused, format!("others can use {}", file.display()), todo)
-        }
-    }
+    let is_open = |file: &PathBuf| file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+    beside.into_iter().filter(is_open).collect()
 }
 
 /// Bytes 18 and 19 of a SQLite file say how it is written: 2 is the write-ahead log.
@@ -246,55 +330,20 @@ async fn writing(coordinator: &Coordinator) -> Finding {
     }
 }
 
+/// Starts the MCP server as an agent would, whatever is set up.
 async fn mcp(globals: &Globals) -> Finding {
     let started = Instant::now();
-    match timeout(PATIENCE, initialize(globals)).await {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Finding::fail("mcp", Exit::Unreachable, error.to_string(), "see to the program's file"),
+    };
+    let mut command = Command::new(program);
+    match timeout(PATIENCE, links::list_tools(command.args(globals.to_find_the_same()).arg("mcp"))).await {
         Ok(Ok(server)) => Finding::ok("mcp", format!("{server} answered {} after it was started", ms(started))),
         Ok(Err(why)) => Finding::fail("mcp", Exit::Unreachable, why, "run `coordinator mcp` and see what it says"),
         Err(_) => {
             let todo = "run `coordinator mcp` with RUST_LOG=debug and see where it stops";
             Finding::fail("mcp", Exit::Unreachable, format!("no answer within {PATIENCE:?}"), todo)
-        }
-    }
-}
-
-/// Starts the MCP server as an agent would, and tells its name and version.
-async fn initialize(globals: &Globals) -> Result<String, String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let mut child = Command::new(program)
-        .args(globals.to_find_the_same())
-        .arg("mcp")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| format!("cannot start it: {e}"))?;
-    let (Some(mut stdin), Some(stdout), Some(mut stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err("it has no standard streams".into());
-    };
-    let request = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "coordinator-doctor", "version": VERSION},
-        },
-    });
-    // Should it have ended already, its answer tells more than this error would.
-    let _ = stdin.write_all(format!("{request}\n").as_bytes()).await;
-    let mut answer = String::new();
-    BufReader::new(stdout).read_line(&mut answer).await.map_err(|e| e.to_string())?;
-    drop(stdin);
-    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-    match answer["result"]["serverInfo"]["name"].as_str() {
-        Some(name) => Ok(format!("{name} {}", answer["result"]["serverInfo"]["version"].as_str().unwrap_or_default())),
-        None => {
-            let mut said = String::new();
-            let _ = stderr.read_to_string(&mut said).await;
-            Err(format!("it does not answer; it says: {}", said.trim()))
         }
     }
 }

@@ -1,0 +1,211 @@
+//! `coordinator git-guard` and `git-hooks`: the last door, for what no agent's hook saw.
+
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use coordinator::settings::Settings;
+use hooks::desk::{Desk, Trouble as Away};
+use hooks::git::guard::{caller, commit_msg, pre_commit, pre_push, pre_receive};
+use hooks::git::install::{self, Edit, State};
+
+use crate::arguments::Globals;
+use crate::connect::Program;
+use crate::desk::block_on;
+use crate::exit::{Exit, Trouble};
+use crate::output;
+
+/// How long a commit waits for the coordinator.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What git asks.
+#[derive(Debug, clap::Args)]
+pub struct GitGuard {
+    /// In which hook
+    hook: GitHook,
+    /// What git says to the hook
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// The hooks that we have something to say in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GitHook {
+    /// May this be committed?
+    PreCommit,
+    /// Shows in the commit's message under which locks it was made
+    CommitMsg,
+    /// May this be pushed?
+    PrePush,
+    /// May this be received?
+    PreReceive,
+}
+
+/// Decides. Where the coordinator is away git goes on, unless the project is strict.
+pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
+    let settings = globals.settings()?;
+    let mut input = String::new();
+    if matches!(guard.hook, GitHook::PrePush | GitHook::PreReceive) {
+        io::stdin().read_to_string(&mut input)?;
+    }
+    let is_strict = settings.strict;
+    let decided = block_on(async {
+        let decide = decide(settings, guard, &input);
+        Ok(tokio::time::timeout(PATIENCE, decide)
+            .await
+            .unwrap_or_else(|_| Err(Away::Away(format!("no answer within {} s", PATIENCE.as_secs())))))
+    })?;
+    match decided {
+        Ok(None) => Ok(Exit::Done),
+        Ok(Some(refusal)) => {
+            output::tell(&refusal);
+            Ok(Exit::Refused)
+        }
+        Err(trouble) => {
+            let consequence =
+                if is_strict { "this project is strict, so git stops here" } else { "git goes on unguarded" };
+            output::tell(&format!("coordinator: locks cannot be looked at ({}); {consequence}", trouble.message()));
+            Ok(if is_strict { Exit::Unreachable } else { Exit::Done })
+        }
+    }
+}
+
+async fn decide(settings: Settings, guard: &GitGuard, input: &str) -> Result<Option<String>, Away> {
+    let env = |name: &str| std::env::var(name).ok();
+    let here = std::env::current_dir().map_err(|error| Away::Away(error.to_string()))?;
+    let worktree = settings.worktree.clone().unwrap_or_else(|| here.clone());
+    let who = caller(&settings, &env).ok_or_else(|| Away::Away("it is not known who commits".into()))?;
+    let desk = Desk::open(&settings, who).await?;
+    let first = guard.arguments.first().map(String::as_str).unwrap_or_default();
+    match guard.hook {
+        GitHook::PreCommit => pre_commit(&desk, &worktree).await,
+        GitHook::CommitMsg => {
+            let message = here.join(first);
+            commit_msg(&desk, &worktree, &message.to_string_lossy()).await.map(|()| None)
+        }
+        GitHook::PrePush => pre_push(&desk, &worktree, first, input).await,
+        GitHook::PreReceive => pre_receive(&desk, &here, input).await,
+    }
+}
+
+/// What to do with git's hooks.
+#[derive(Debug, Subcommand)]
+pub enum GitHooks {
+    /// Add ours to what is there
+    Install(Where),
+    /// Take ours out again
+    Uninstall(Where),
+    /// Say whether git calls us
+    Check(Where),
+}
+
+/// Where.
+#[derive(Debug, clap::Args)]
+pub struct Where {
+    /// In a repository that others push to: looks at what is received, instead of at what is committed and pushed
+    #[arg(long)]
+    server: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Does it.
+pub fn hooks(globals: &Globals, hooks: &GitHooks) -> anyhow::Result<Exit> {
+    let (GitHooks::Install(at) | GitHooks::Uninstall(at) | GitHooks::Check(at)) = hooks;
+    let here = std::env::current_dir()?;
+    let directory =
+        install::directory(&here).map_err(|why| Trouble::usage(format!("this is no git repository: {why}")))?;
+    let names = if at.server { install::SERVER } else { install::LOCAL };
+    let program = Program::new(globals.to_find_the_same()).shell(&[]);
+    let edits = match hooks {
+        GitHooks::Install(_) => {
+            let planned = install::install(&install::on_disk, &directory, &program, names);
+            planned.map_err(|why| Trouble::new(Exit::Refused, "git_hook_in_the_way", why))?
+        }
+        GitHooks::Uninstall(_) => install::uninstall(&install::on_disk, &directory, names),
+        GitHooks::Check(_) => {
+            let states = install::check(&install::on_disk, &directory, &program, names);
+            for (name, state) in &states {
+                let state = match state {
+                    State::Installed => "installed",
+                    State::Outdated => "calls another coordinator: `coordinator git-hooks install` mends it",
+                    State::Missing => "missing: `coordinator git-hooks install` adds it",
+                };
+                output::print(format!("{name}: {state}"))?;
+            }
+            let is_good = states.iter().all(|(_, state)| *state == State::Installed);
+            return Ok(if is_good { Exit::Done } else { Exit::Refused });
+        }
+    };
+    if edits.is_empty() {
+        output::print("There is nothing to change.")?;
+    }
+    for edit in &edits {
+        let what = match (&edit.before, &edit.after) {
+            (None, _) => "makes",
+            (Some(_), Some(_)) => "changes",
+            (Some(_), None) => "removes",
+        };
+        output::print(format!("{what} {}", edit.path.display()))?;
+        if !at.dry_run {
+            apply(edit)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// All of it or nothing.
+fn apply(edit: &Edit) -> anyhow::Result<()> {
+    let Some(text) = &edit.after else {
+        std::fs::remove_file(&edit.path)?;
+        return Ok(());
+    };
+    // A link is followed: what it leads to is changed.
+    let path = edit.path.canonicalize().unwrap_or_else(|_| edit.path.clone());
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let beside = path.with_extension(format!("{}", std::process::id()));
+    let mode = match std::fs::metadata(&path) {
+        Ok(file) => file.permissions().mode() & 0o777,
+        Err(_) => edit.mode.unwrap_or(0o755),
+    };
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(mode).open(&beside)?;
+    let written = io::Write::write_all(&mut file, text)
+        .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
+        .and_then(|()| std::fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    Ok(written?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_changed_with_its_permissions() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("deep/pre-commit");
+        let edit = |before: Option<&str>, after: Option<&str>| Edit {
+            path: path.clone(),
+            before: before.map(|text| text.as_bytes().to_vec()),
+            after: after.map(|text| text.as_bytes().to_vec()),
+            mode: Some(0o755),
+        };
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        apply(&edit(None, Some("one"))).unwrap();
+        assert_eq!(mode(&path), 0o755);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        apply(&edit(Some("one"), Some("two"))).unwrap();
+        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("two", 0o700));
+        apply(&edit(Some("two"), None)).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+    }
+}

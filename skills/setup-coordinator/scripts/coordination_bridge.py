@@ -1,0 +1,1 @@
+../../../scripts/coordination_bridge.py
