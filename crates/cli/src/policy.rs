@@ -238,6 +238,17 @@ async fn history(desk: &Desk, name: &str, limit: u32) -> anyhow::Result<Exit> {
 async fn replay(desk: &Desk, request: Value) -> anyhow::Result<Exit> {
     let answer = desk.ask("replay_policy", request).await?;
     desk.answer(&answer, |answer| {
+        for error in items(answer, "errors") {
+            output::tell(output::printable(&format!(
+                "{}:{}: {}",
+                error["line"],
+                error["column"],
+                text(error, "message")
+            )));
+        }
+        if answer["success"] == false {
+            return Ok(());
+        }
         let changed = items(answer, "changed");
         let (examined, count) = (shown(answer, "examined"), changed.len());
         output::print(format_args!("{count} of {examined} calls would have come out differently"))?;

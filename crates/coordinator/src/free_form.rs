@@ -49,7 +49,8 @@ const RELEVANT_FILES: &[&str] = &[
 const MADE_SUMMARY_LIMIT: usize = 300;
 
 /// Adds what `content` says. What fits in no list, and a text where there is a summary already, is kept as it came.
-pub fn add(notes: &mut Notes, content: Value) {
+pub fn add(notes: &mut Notes, mut content: Value) {
+    content.sort_all_objects();
     let rest = match content {
         Value::String(text) if notes.summary.is_empty() => {
             notes.summary = text;

@@ -12,6 +12,7 @@ use model::id::{Caller, Project};
 use model::network::NetworkCheck;
 use model::rulebook::{PutRule, Rule, RuleKind};
 use network::{Access as Answer, Rules, Target, Verdict};
+use policy::Trust;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,6 +54,14 @@ impl Document {
     fn rules(&self, default: Answer) -> Result<Rules, String> {
         Rules::parse(&self.allow, &self.deny, default).map_err(|bad| bad.to_string())
     }
+}
+
+/// What is wrong with a document of network rules.
+pub(crate) fn mistakes(name: &str, body: &str) -> Vec<String> {
+    if name != GLOBAL && name.strip_prefix(OF_PROFILE).is_none_or(str::is_empty) {
+        return vec![format!("network rules are called {GLOBAL}, or {OF_PROFILE} and a profile's name")];
+    }
+    Document::read(body).err().into_iter().collect()
 }
 
 fn document_of(profile: Option<&str>) -> String {
@@ -185,6 +194,7 @@ impl Operation for CheckNetwork {
     const NAME: &'static str = "check_network";
     const SUMMARY: &'static str = "Ask whether a host may be reached, before you reach it.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/network/check")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["domain", "url"]];
     const DETAIL: &'static str = "Deny rules win; then addresses that are not public are refused unless a rule lists them \
@@ -330,6 +340,7 @@ impl Operation for ChangeNetworkRules {
     const NAME: &'static str = "change_network_rules";
     const SUMMARY: &'static str = "Allow or deny hosts, for everybody or for a profile.";
     const ACCESS: Access = Access::Write;
+    const LEVEL: Trust = Trust::Admin;
     const ROUTES: &'static [Route] = &[Route::post("/network/rules")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["allow", "deny", "remove", "default"]];
     const IS_TOOL: bool = false;
@@ -366,6 +377,7 @@ impl Operation for ChangeNetworkRules {
             };
             match context.apply(Action::PutRule(put)).await? {
                 Outcome::RulePut { version } => {
+                    context.coordinator.rule_watch.forget(context.project);
                     let Document { allow, deny, default } = document;
                     return Ok(ChangeAnswer { success: true, profile: request.profile, allow, deny, default, version });
                 }

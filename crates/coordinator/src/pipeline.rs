@@ -197,7 +197,10 @@ fn object(arguments: Value) -> Result<Value, Failure> {
         Value::Null => Ok(Value::Object(Map::new())),
         Value::Object(mut fields) => {
             fields.retain(|_, value| !value.is_null());
-            Ok(Value::Object(fields))
+            let mut fields = Value::Object(fields);
+            // What is kept or compared must not depend on the order in which a client names its fields.
+            fields.sort_all_objects();
+            Ok(fields)
         }
         _ => Err(no_object()),
     }

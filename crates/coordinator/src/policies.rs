@@ -16,7 +16,7 @@ use crate::authorise::{canonical, named, refusal};
 use crate::failure::Failure;
 use crate::operation::{Access, BodyIdentity, Context, Entry, Operation, Route};
 use crate::registry;
-use crate::rulebook::{PutAnswer, check, put};
+use crate::rulebook::{PutAnswer, put};
 use crate::settings::PolicyEngine;
 
 /// Tells whether something may be done.
@@ -151,6 +151,12 @@ pub struct ErrorView {
     help: Option<String>,
 }
 
+impl From<cedar::Mistake> for ErrorView {
+    fn from(mistake: cedar::Mistake) -> Self {
+        Self { line: mistake.line, column: mistake.column, message: mistake.message, help: mistake.help }
+    }
+}
+
 impl Operation for ValidateCedarPolicy {
     type Request = ValidateRequest;
     type Answer = ValidateAnswer;
@@ -165,10 +171,7 @@ impl Operation for ValidateCedarPolicy {
         let schema = context.coordinator.rule_watch.compiler.schema().map_err(Failure::Internal)?;
         let document = Document { name: "policy", text: &request.policy_text };
         let mistakes = cedar::Engine::new(schema, &[document]).err().unwrap_or_default();
-        let errors: Vec<ErrorView> = mistakes
-            .into_iter()
-            .map(|m| ErrorView { line: m.line, column: m.column, message: m.message, help: m.help })
-            .collect();
+        let errors: Vec<ErrorView> = mistakes.into_iter().map(ErrorView::from).collect();
         Ok(ValidateAnswer { valid: errors.is_empty(), errors })
     }
 }
@@ -294,6 +297,9 @@ pub struct ReplayRequest {
 /// What would have come out differently.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ReplayAnswer {
+    success: bool,
+    /// What is wrong with the draft.
+    errors: Vec<ErrorView>,
     /// How many calls were decided anew.
     examined: usize,
     /// How many were no call of an agent's, or of an operation that is gone.
@@ -327,16 +333,18 @@ impl Operation for ReplayPolicy {
 
     async fn run(context: &Context<'_>, request: ReplayRequest) -> Result<ReplayAnswer, Failure> {
         let name = request.name.unwrap_or_else(|| "draft".into());
-        check(context, RuleKind::Policy, &name, &request.policy_text)?;
         let rules = context.coordinator.rules(context.project).await?;
         let compiler = &context.coordinator.rule_watch.compiler;
         let own: Vec<_> = rules.of(RuleKind::Policy).cloned().collect();
         let documents = compiler.documents(&own, Some(Document { name: &name, text: &request.policy_text }));
         let schema = compiler.schema().map_err(Failure::Internal)?;
-        let engine = cedar::Engine::new(schema, &documents).map_err(|mistakes| {
-            let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-            Failure::field("policy_text", all.join("; "))
-        })?;
+        let engine = match cedar::Engine::new(schema, &documents) {
+            Ok(engine) => engine,
+            Err(mistakes) => {
+                let errors = mistakes.into_iter().map(ErrorView::from).collect();
+                return Ok(ReplayAnswer { success: false, errors, examined: 0, skipped: 0, changed: vec![] });
+            }
+        };
         let filter = AuditFilter { limit: request.limit.unwrap_or(500), ..AuditFilter::default() };
         let entries = context.coordinator.store().audit(context.project, &filter).await?;
         let (mut examined, mut changed) = (0, vec![]);
@@ -369,7 +377,7 @@ impl Operation for ReplayPolicy {
                 });
             }
         }
-        Ok(ReplayAnswer { examined, skipped: all - examined, changed })
+        Ok(ReplayAnswer { success: true, errors: vec![], examined, skipped: all - examined, changed })
     }
 }
 

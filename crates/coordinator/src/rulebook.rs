@@ -16,18 +16,13 @@ pub const BODY_LIMIT: usize = 256 * 1024;
 const NAME_LIMIT: usize = 300;
 
 /// What a rule is about, as it is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum KindName {
-    /// Who has which profile.
+enum KindName {
     Assignment,
-    /// Commands that agents may not run.
     Guardrails,
-    /// Hosts that agents may reach.
     Network,
-    /// What is permitted, in Cedar.
     Policy,
-    /// How far an agent is trusted.
     Profile,
 }
 

@@ -196,8 +196,7 @@ impl Compiler {
             }
             RuleKind::Assignment => vec![],
             RuleKind::Guardrails => guardrails::mistakes(name, body),
-            // Those who apply them say what is wrong with them.
-            RuleKind::Network => vec![],
+            RuleKind::Network => crate::network::mistakes(name, body),
         }
     }
 

@@ -7,7 +7,7 @@ use coordinator::registry::operations;
 use serde_json::{Value, json};
 
 use crate::minimal::minimal;
-use crate::support::{call, caller, coordinator, least};
+use crate::support::{call, caller, coordinator, least, ordinary};
 
 fn named(failure: &Failure) -> Vec<&str> {
     match failure {
@@ -20,7 +20,7 @@ fn named(failure: &Failure) -> Vec<&str> {
 async fn an_unknown_field_is_named_by_tool_and_ignored_over_http() {
     let coordinator = coordinator();
     let (project, anna) = (coordinator.default_project(), caller("anna", None));
-    for entry in operations() {
+    for entry in ordinary() {
         for door in [Door::Mcp, Door::Cli] {
             let mut arguments = least(entry);
             arguments["colour"] = json!("red");
@@ -52,7 +52,7 @@ async fn a_tool_has_no_field_for_its_caller() {
 
 #[tokio::test]
 async fn null_is_an_absent_field_and_no_arguments_are_none() {
-    for entry in operations() {
+    for entry in ordinary() {
         let coordinator = coordinator();
         let anna = caller("anna", None);
         let mut arguments = least(entry);

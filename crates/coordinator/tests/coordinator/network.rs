@@ -1,16 +1,22 @@
 //! The network: answered by everybody's rules and the profile's, and on record either way.
 
+use model::id::Caller;
 use network::Access;
 use serde_json::{Value, json};
 
 use crate::support::{call, caller, coordinator, coordinator_with, trail};
+
+/// Whoever may change rules.
+fn boss() -> Caller {
+    Caller { agent_type: "human".into(), ..caller("boss", None) }
+}
 
 async fn check(coordinator: &coordinator::Coordinator, agent: &str, url: &str) -> Value {
     call(coordinator, &caller(agent, None), "check_network", json!({"url": url})).await.unwrap()
 }
 
 async fn change(coordinator: &coordinator::Coordinator, request: Value) -> Value {
-    call(coordinator, &caller("boss", None), "change_network_rules", request).await.unwrap()
+    call(coordinator, &boss(), "change_network_rules", request).await.unwrap()
 }
 
 #[tokio::test]
@@ -59,7 +65,7 @@ async fn a_rule_holds_one_way_and_once() {
     let answer = change(&coordinator, json!({"allow": ["a.example"], "remove": ["b.example"]})).await;
     assert_eq!((&answer["allow"], &answer["deny"]), (&json!(["a.example"]), &json!([])));
     let wrong = json!({"allow": ["c.example", "*c.example"]});
-    let failure = call(&coordinator, &caller("boss", None), "change_network_rules", wrong).await.unwrap_err();
+    let failure = call(&coordinator, &boss(), "change_network_rules", wrong).await.unwrap_err();
     assert!(failure.message().contains("\"*c.example\""), "{failure:?}");
     let shown = call(&coordinator, &caller("anna", None), "list_network_rules", json!({})).await.unwrap();
     assert_eq!(shown["rules"][0]["allow"], json!(["a.example"]));
@@ -74,4 +80,14 @@ async fn a_password_in_a_url_is_in_no_record() {
     assert_eq!((&answer["allowed"], &answer["policy"]), (&json!(false), &json!("malformed")));
     let rows = trail(&coordinator).await;
     assert!(!format!("{answer} {rows:?}").contains("hunter2"), "{rows:?}");
+}
+
+/// An agent cannot let itself out.
+#[tokio::test]
+async fn only_an_admin_changes_rules() {
+    let coordinator = coordinator();
+    let anna = caller("anna", None);
+    let failure = call(&coordinator, &anna, "change_network_rules", json!({"allow": ["*"]})).await.unwrap_err();
+    assert_eq!(failure.code(), "insufficient_trust_level");
+    assert_eq!(check(&coordinator, "anna", "example.com").await["allowed"], false);
 }

@@ -45,6 +45,11 @@ pub async fn call(coordinator: &Coordinator, who: &Caller, name: &str, arguments
     coordinator.call(entry, coordinator.default_project(), who, Door::Mcp, arguments).await
 }
 
+/// The operations whose least request makes sense, and which any agent may call: all but those that change rules.
+pub fn ordinary() -> impl Iterator<Item = &'static Entry> {
+    registry::operations().iter().filter(|entry| entry.action.level < policy::Trust::Admin)
+}
+
 /// The least that the operation accepts as a tool.
 pub fn least(entry: &Entry) -> Value {
     Value::Object(minimal(entry.request_schema(), entry.one_of))

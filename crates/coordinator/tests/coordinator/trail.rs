@@ -7,11 +7,11 @@ use model::id::Caller;
 use serde_json::{Value, json};
 
 use crate::minimal::{NOBODY, minimal};
-use crate::support::{call, caller, coordinator, coordinator_with, least, trail};
+use crate::support::{call, caller, coordinator, coordinator_with, least, ordinary, trail};
 
 #[tokio::test]
 async fn a_write_leaves_one_row_and_a_read_none() {
-    for entry in operations() {
+    for entry in ordinary() {
         let coordinator = coordinator();
         let project = coordinator.default_project();
         let expected = usize::from(entry.access == Access::Write);
@@ -38,7 +38,7 @@ async fn a_write_leaves_one_row_and_a_read_none() {
 
 #[tokio::test]
 async fn a_refusal_leaves_one_row() {
-    for entry in operations().iter().filter(|entry| entry.access == Access::Write) {
+    for entry in ordinary().filter(|entry| entry.access == Access::Write) {
         let coordinator = coordinator();
         call(&coordinator, &caller("owner", Some("s")), "register_session", json!({})).await.unwrap();
         let intruder = caller("intruder", Some("s"));

@@ -134,7 +134,6 @@ async fn answers_are_as_documented() {
         ("/handoffs", anna(json!({"content": "just text"}))),
         ("/handoff/read", bert(json!({"limit": 10}))),
         ("/network/check", anna(json!({"domain": "example.com"}))),
-        ("/network/rules", anna(json!({"allow": ["*.example.com:443"], "default": "deny", "profile": "t"}))),
         ("/network/check", anna(json!({"url": "https://a.example.com/", "resolves_to": ["8.8.8.8"]}))),
         ("/ports/allocate", json!({"session_id": "s"})),
         ("/ports/allocate", json!({"session_id": "another"})),
@@ -149,6 +148,7 @@ async fn answers_are_as_documented() {
     let rules = [
         ("/profiles", json!({"name": "small", "body": "trust_level = 2\nmax_file_modifications = 1"})),
         ("/profiles/assign", json!({"to": "agent:nora", "profile": "small"})),
+        ("/network/rules", json!({"allow": ["*.example.com:443"], "default": "deny", "profile": "t"})),
         ("/policies", json!({"name": "p", "policy_text": "permit (principal, action, resource);"})),
         ("/policies", json!({"name": "p"})),
         ("/rules/history", json!({"kind": "policy", "name": "p"})),
