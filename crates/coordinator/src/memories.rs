@@ -269,7 +269,7 @@ impl Operation for Recall {
     const ROUTES: &'static [Route] = &[Route::post("/memory/query")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
-    const SELDOM: &'static [&'static str] = &["explain", "min_relevance"];
+    const SELDOM: &'static [&'static str] = &["event_type", "explain", "min_relevance"];
 
     async fn run(context: &Context<'_>, request: RecallRequest) -> Result<RecallAnswer, Failure> {
         let text = request.task_description.unwrap_or_default();
