@@ -3,6 +3,7 @@
 
 mod agents;
 mod conformance;
+mod enforcement;
 mod ground;
 mod inspector;
 mod model;
@@ -34,6 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         inspector::run(&ground, &mut trials).await;
         python::run(&ground, &mut trials).await;
         agents::run(&ground, &mut trials).await;
+        enforcement::run(&ground, &mut trials).await;
         ensure!(trials.count > 0, "nothing has that in its name");
         ensure!(trials.failed == 0, "{} of {} failed", trials.failed, trials.count);
         Ok(())

@@ -109,6 +109,8 @@ impl Operation for QueryAudit {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/audit")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
+    const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["cursor", "since", "until"];
 
     async fn run(context: &Context<'_>, request: AuditRequest) -> Result<AuditAnswer, Failure> {
         let limit = request.limit.unwrap_or(20);

@@ -315,6 +315,7 @@ impl Operation for CheckGuardrails {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/guardrails/check")];
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["cwd", "home"];
     const DETAIL: &'static str = "Nothing is run. A check by itself is not recorded; with run it is when it is refused, and where a person may \
         allow it (approval_required) a request is made: wait for it with get_approval, then check again with run, which uses \
         the approval. guardrails://patterns lists the rules.";

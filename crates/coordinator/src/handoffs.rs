@@ -16,6 +16,8 @@ use crate::failure::Failure;
 use crate::free_form;
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
 
+/// In the place of an agent's name: anybody.
+const ANYBODY: &str = "*";
 /// The most tasks that are looked through for those the caller holds.
 const TASKS_LIMIT: u32 = 200;
 
@@ -58,6 +60,7 @@ impl Operation for WriteHandoff {
         &[Route::post("/handoffs/write"), Route::post("/handoff/write"), Route::post("/handoffs")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["content", "feature_id"];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["summary", "content"]];
 
     async fn run(context: &Context<'_>, request: WriteRequest) -> Result<WriteAnswer, Failure> {
@@ -169,11 +172,13 @@ impl Operation for ReadHandoff {
         &[Route::post("/handoffs/read"), Route::post("/handoff/read"), Route::get("/handoffs/latest")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::WithoutSession;
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["feature_id", "session_id"];
+    const DETAIL: &'static str = "agent_name * shows everybody's, newest first.";
 
     async fn run(context: &Context<'_>, request: ReadRequest) -> Result<ReadAnswer, Failure> {
         let nothing_asked =
             request.agent_name.is_none() && request.session_id.is_none() && request.feature_id.is_none();
-        let agent_name = request.agent_name.map(AgentId::new).transpose();
+        let agent_name = request.agent_name.filter(|name| name != ANYBODY).map(AgentId::new).transpose();
         let session_id = request.session_id.map(SessionId::new).transpose();
         let filter = HandoffFilter {
             agent_id: agent_name.map_err(|e| Failure::field("agent_name", e.to_string()))?,

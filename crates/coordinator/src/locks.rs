@@ -134,6 +134,7 @@ impl Operation for AcquireLock {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::AgentAndType;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["feature_id", "fencing_token"];
     const IS_IDEMPOTENT: bool = true;
     const DETAIL: &'static str = "A path begins at the top of the repository. dir/ covers everything below it, and src/**/*.py every file \
         that it matches; keys that overlap exclude each other. Logical keys: api:GET /v1/users, db:users, \
@@ -363,6 +364,7 @@ impl Operation for ReleaseLock {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const ONE_OF: &'static [&'static [&'static str]] = &[&["file_path", "file_paths"]];
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["fencing_token"];
     const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: ReleaseRequest) -> Result<ReleaseAnswer, Failure> {

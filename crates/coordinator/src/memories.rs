@@ -113,6 +113,8 @@ impl Operation for RememberMemory {
     const LEVEL: Trust = Trust::Limited;
     const ROUTES: &'static [Route] = &[Route::post("/memory/store")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["used"];
 
     async fn run(context: &Context<'_>, request: RememberRequest) -> Result<RememberAnswer, Failure> {
         let summary = kept(request.summary.trim());
@@ -266,6 +268,8 @@ impl Operation for Recall {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/memory/query")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
+    const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["event_type", "explain", "min_relevance"];
 
     async fn run(context: &Context<'_>, request: RecallRequest) -> Result<RecallAnswer, Failure> {
         let text = request.task_description.unwrap_or_default();

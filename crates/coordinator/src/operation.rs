@@ -109,6 +109,8 @@ pub trait Operation: 'static {
     const IS_LISTED: bool = true;
     /// Is it listed where only the tools are that most agents need?
     const IS_CORE: bool = false;
+    /// Fields that few calls need: `help` tells of them, the list of tools does not.
+    const SELDOM: &'static [&'static str] = &[];
     /// Does repeating it at once change nothing more? Then a client may repeat a call whose answer was lost.
     const IS_IDEMPOTENT: bool = false;
     /// Can it end what another agent holds or is at?
@@ -198,6 +200,8 @@ pub struct Entry {
     pub is_listed: bool,
     /// See [`Operation::IS_CORE`].
     pub is_core: bool,
+    /// See [`Operation::SELDOM`].
+    pub seldom: &'static [&'static str],
     /// See [`Operation::IS_IDEMPOTENT`].
     pub is_idempotent: bool,
     /// See [`Operation::IS_DESTRUCTIVE`].
@@ -230,6 +234,7 @@ impl Entry {
             is_tool: O::IS_TOOL,
             is_listed: O::IS_LISTED,
             is_core: O::IS_CORE,
+            seldom: O::SELDOM,
             is_idempotent: O::IS_IDEMPOTENT,
             is_destructive: O::IS_DESTRUCTIVE,
             detail: O::DETAIL,
@@ -256,7 +261,15 @@ impl Entry {
 
 async fn run<O: Operation>(context: &Context<'_>, arguments: Value) -> Result<Value, Failure> {
     let request: O::Request = serde_path_to_error::deserialize(arguments)
-        .map_err(|e| Failure::field(&e.path().to_string(), e.inner().to_string()))?;
+        .map_err(|e| Failure::field(&e.path().to_string(), in_words(&e.inner().to_string())))?;
     let answer = O::run(context, request).await?;
     serde_json::to_value(answer).map_err(|e| Failure::Internal(e.to_string()))
+}
+
+/// What is wrong with a field that is of the right type and still no such thing.
+fn in_words(error: &str) -> String {
+    match error.starts_with("UUID parsing failed") {
+        true => "must be an id as the coordinator gave it, such as 018f0000-0000-7000-8000-000000000000".into(),
+        false => error.to_owned(),
+    }
 }

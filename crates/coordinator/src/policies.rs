@@ -69,6 +69,8 @@ impl Operation for CheckPolicy {
     const SUMMARY: &'static str = "Ask whether you may do something, and why.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/policy/check")];
+    const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] = &["context"];
     const DETAIL: &'static str = "Nothing is done or recorded. Fields of context: agent_id and agent_type to ask for another agent, door \
         (mcp, http, cli) to ask for another way in.";
 

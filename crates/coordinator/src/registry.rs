@@ -10,6 +10,10 @@ use crate::{
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
+        // What an agent begins with comes first; and some clients try the first tool without arguments, to see whether it
+        // answers.
+        Entry::of::<handoffs::ReadHandoff>(),
+        Entry::of::<handoffs::WriteHandoff>(),
         Entry::of::<locks::AcquireLock>(),
         Entry::of::<locks::ReleaseLock>(),
         Entry::of::<locks::CheckLocks>(),
@@ -28,8 +32,6 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<messages::SendMessage>(),
         Entry::of::<messages::ReadMessages>(),
         Entry::of::<messages::ListMessages>(),
-        Entry::of::<handoffs::WriteHandoff>(),
-        Entry::of::<handoffs::ReadHandoff>(),
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),

@@ -79,6 +79,23 @@ pub static RESOURCES: &[Resource] = &[
         nothing: "Nobody has left a handoff.",
     },
     Resource {
+        uri: "memories://recent",
+        name: "Recent memories",
+        summary: "What agents learnt: the newest and weightiest of it.",
+        operation: "recall",
+        request: || json!({"limit": 20}),
+        rows: "/memories",
+        columns: &[
+            ("when", "created_at"),
+            ("by", "agent_id"),
+            ("about", "event_type"),
+            ("what", "summary"),
+            ("next time", "lessons"),
+            ("tags", "tags"),
+        ],
+        nothing: "Nothing is remembered.",
+    },
+    Resource {
         uri: "profiles://current",
         name: "Your profile",
         summary: "What you may do, and how much of it.",

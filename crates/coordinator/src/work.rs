@@ -76,6 +76,8 @@ impl Operation for SubmitWork {
     const ROUTES: &'static [Route] = &[Route::post("/work/submit")];
     const ONE_OF: &'static [&'static [&'static str]] = &[&["task_description", "description"]];
     const IS_CORE: bool = true;
+    const SELDOM: &'static [&'static str] =
+        &["description", "deadline", "feature_id", "idempotency_key", "max_attempts", "required_capability"];
     const DETAIL: &'static str = "Tasks are claimed by priority, then age, once all of depends_on are completed; when one of those fails, so \
         does this. required_capability and assignee narrow down who may claim it. A failed attempt is repeated up to \
         max_attempts times. Give an idempotency_key to submit safely more than once.";

@@ -8,6 +8,8 @@ use crate::desk::{Desk, Trouble, items, text};
 
 /// It costs an agent's context, so it is no longer than this, in characters.
 pub const LIMIT: usize = 1200;
+/// What others handed over longer ago than this, in hours, is no news.
+const NEWS: i64 = 24;
 
 /// Asks for what there is to tell.
 ///
@@ -15,6 +17,7 @@ pub const LIMIT: usize = 1200;
 /// [`Trouble`] when the coordinator does not answer.
 pub async fn make(desk: &Desk, warnings: &[String], now: Timestamp) -> Result<String, Trouble> {
     let handoff = desk.ask("read_handoff", json!({})).await?;
+    let recent = desk.ask("read_handoff", json!({"agent_name": "*", "limit": 10})).await?;
     let locks = desk.ask("check_locks", json!({})).await?;
     let agents = desk.ask("discover_agents", json!({})).await?;
     let mut claimed = vec![];
@@ -27,6 +30,7 @@ pub async fn make(desk: &Desk, warnings: &[String], now: Timestamp) -> Result<St
         me: caller.agent_id.as_str(),
         session: caller.session_id.as_ref().map(|session| session.as_str()).unwrap_or_default(),
         handoff: &handoff["handoffs"][0],
+        recent: items(&recent["handoffs"]),
         locks: items(&locks),
         agents: items(&agents["agents"]),
         tasks: &claimed,
@@ -40,6 +44,8 @@ struct Known<'a> {
     me: &'a str,
     session: &'a str,
     handoff: &'a Value,
+    /// The latest of everybody's, newest first.
+    recent: &'a [Value],
     locks: &'a [Value],
     agents: &'a [Value],
     tasks: &'a [Value],
@@ -66,6 +72,7 @@ fn compose(known: &Known<'_>) -> String {
     if known.handoff.is_object() {
         lines.extend(handoff(known));
     }
+    lines.extend(of_another(known));
     lines.extend(others(known));
     within(&lines, LIMIT)
 }
@@ -82,6 +89,22 @@ fn handoff(known: &Known<'_>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What somebody else left meanwhile: whoever goes on with its own work may stand on it, or in its way.
+fn of_another(known: &Known<'_>) -> Option<String> {
+    if text(known.handoff, "agent_id") != known.me {
+        return None;
+    }
+    let other = known.recent.iter().find(|handoff| text(handoff, "agent_id") != known.me)?;
+    let at: Timestamp = text(other, "created_at").parse().ok()?;
+    if known.now.duration_since(at).as_hours() >= NEWS {
+        return None;
+    }
+    let next: Vec<&str> = items(&other["next_steps"]).iter().filter_map(Value::as_str).collect();
+    let next = if next.is_empty() { String::new() } else { format!(" Next: {}", excerpt(&list(&next, 3), 120)) };
+    let (who, when) = (text(other, "agent_id"), ago(at, known.now));
+    Some(format!("Another's handoff ({who}{when}): {}{next}", excerpt(text(other, "summary"), 250)))
 }
 
 /// Who else is here, and what each holds.
@@ -158,6 +181,7 @@ mod tests {
             me: "ann",
             session: "s1",
             handoff: &handoff,
+            recent: &[],
             locks: items(&locks),
             agents: items(&agents),
             tasks: &[json!({"task_id": "t1", "description": "fix the pool", "claimed_by": "ann"})],
@@ -197,6 +221,36 @@ mod tests {
         assert!(!told.contains("old"));
         let alone = brief(Value::Null, json!([]), json!([]), &[]);
         assert!(alone.ends_with("Nobody else is here."), "{alone}");
+    }
+
+    #[test]
+    fn it_tells_also_what_another_left_lately() {
+        let handoff = |who: &str, at: &str| {
+            json!({
+                "agent_id": who, "summary": format!("{who} is half done"), "next_steps": ["tests"], "created_at": at,
+            })
+        };
+        let told = |mine: Value, recent: &[Value]| {
+            compose(&Known {
+                me: "ann",
+                session: "s1",
+                handoff: &mine,
+                recent,
+                locks: &[],
+                agents: &[],
+                tasks: &[],
+                warnings: &[],
+                now: "2026-01-01T12:00:00Z".parse().unwrap(),
+            })
+        };
+        let mine = handoff("ann", "2026-01-01T11:50:00Z");
+        let (bobs, old) = (handoff("bob", "2026-01-01T11:00:00Z"), handoff("old", "2025-12-30T11:00:00Z"));
+        let both = told(mine.clone(), &[mine.clone(), bobs.clone(), old.clone()]);
+        assert!(both.contains("Last handoff (your own, 10 min ago): ann is half done"), "{both}");
+        assert!(both.contains("Another's handoff (bob, 60 min ago): bob is half done Next: tests"), "{both}");
+        assert!(!told(mine.clone(), &[mine, old]).contains("Another's"), "no news");
+        let only = told(bobs.clone(), &[bobs]);
+        assert_eq!(only.matches("bob is half done").count(), 1, "{only}");
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub struct Fingerprint {
     /// Its size in bytes.
     #[serde(rename = "s")]
     pub size: u64,
-    /// When it was last changed, in nanoseconds since 1970.
+    /// When it was last changed, in nanoseconds since 1970. No wider number: a tagged line of the log could not be read again.
     #[serde(rename = "m")]
-    pub changed: i128,
+    pub changed: i64,
     /// Which file it is on its disk.
     #[serde(rename = "i")]
     pub inode: u64,
@@ -40,7 +40,7 @@ pub fn take(path: &Path) -> Option<Fingerprint> {
 /// The same without what is in it.
 pub fn outside(path: &Path) -> Option<Fingerprint> {
     let file = std::fs::metadata(path).ok().filter(|file| file.is_file())?;
-    let changed = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
+    let changed = file.mtime().saturating_mul(1_000_000_000).saturating_add(file.mtime_nsec());
     Some(Fingerprint { size: file.len(), changed, inode: file.ino(), hash: None })
 }
 

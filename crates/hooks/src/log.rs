@@ -263,6 +263,35 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_line_is_read_as_it_was_written() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.rs");
+        std::fs::write(&path, "one").unwrap();
+        let (p, f, at, key) = (path.clone(), fingerprint::take(&path), 7, "src/a.rs".to_owned());
+        for line in [
+            Line::Knows { p: p.clone(), f: f.clone() },
+            Line::Wrote { p: p.clone(), f, at },
+            Line::Changed { p: p.clone(), at },
+            Line::Edits { p, at },
+            Line::Leased { key: key.clone() },
+            Line::Released,
+            Line::Wants { key: key.clone(), by: "ann".into() },
+            Line::WantsNot { key },
+            Line::Told { what: "away".into() },
+            Line::Untold { what: "away".into() },
+            Line::Did { what: "beat".into(), at },
+            Line::Asked { text: "go".into() },
+            Line::HandedOver { at },
+        ] {
+            let text = serde_json::to_vec(&line).unwrap();
+            assert_eq!(serde_json::from_slice::<Line>(&text).unwrap(), line);
+        }
+        SessionLog::open(temp.path()).add(vec![Line::Knows { p: path.clone(), f: fingerprint::take(&path) }]);
+        std::fs::write(&path, "two!").unwrap();
+        assert!(SessionLog::open(temp.path()).notes.is_stale(&path), "the next hook knows what this one saw");
+    }
+
+    #[test]
     fn stale_is_what_changed_by_another_hand_since_it_was_read_or_written() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a.rs");

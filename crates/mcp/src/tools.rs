@@ -1,4 +1,8 @@
 //! Operations as tools: how they are listed, in as few words as will do, and how their answers are told.
+//!
+//! An agent pays for the list at every step it takes, whether it uses a tool or not. So the list has no limits, no fields
+//! that few calls need and hardly an answer's schema; all of that is checked, accepted and given in any case, and `help`
+//! tells it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,8 +11,8 @@ use coordinator::registry::{self, ToolSet};
 use rmcp::model::{CallToolResult, ContentBlock, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
-/// An answer's schema is listed when it takes no more characters. Most agents never see it, and `help` tells it in full.
-const ANSWER_LIMIT: usize = 200;
+/// An answer's schema is listed when it takes no more characters.
+const ANSWER_LIMIT: usize = 100;
 
 static CORE: LazyLock<Vec<Tool>> = LazyLock::new(|| registry::tools(ToolSet::Core).map(tool).collect());
 static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| registry::tools(ToolSet::All).map(tool).collect());
@@ -22,7 +26,7 @@ pub fn listed(set: ToolSet) -> &'static [Tool] {
 }
 
 fn tool(entry: &'static Entry) -> Tool {
-    let tool = Tool::new(entry.name, entry.summary, in_short(entry.request_schema())).annotate(hints(entry));
+    let tool = Tool::new(entry.name, entry.summary, request_in_short(entry)).annotate(hints(entry));
     let answer = answer_in_short(entry.answer_schema());
     if Value::Object(answer.clone()).to_string().chars().count() > ANSWER_LIMIT {
         return tool;
@@ -40,7 +44,16 @@ fn hints(entry: &Entry) -> ToolAnnotations {
     if entry.is_idempotent { hints.idempotent(true) } else { hints }
 }
 
-/// The schema without its limits, which are checked in any case, and told to whoever breaks them or asks for help.
+/// The request's schema without the fields that few calls need.
+fn request_in_short(entry: &Entry) -> Map<String, Value> {
+    let mut schema = in_short(entry.request_schema());
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        fields.retain(|name, _| !entry.seldom.contains(&name.as_str()));
+    }
+    schema
+}
+
+/// The schema without its limits, which are told to whoever breaks them, too.
 fn in_short(schema: &Value) -> Map<String, Value> {
     const LIMITS: [&str; 8] =
         ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "format", "additionalProperties"];
@@ -135,6 +148,26 @@ mod tests {
         }
     }
 
+    /// A workflow skill takes a capability to be there when its tools are listed, so each is worth its place in the short list.
+    #[test]
+    fn the_short_list_shows_what_skills_look_for() {
+        let listed: Vec<&str> = listed(ToolSet::Core).iter().map(|tool| tool.name.as_ref()).collect();
+        for tools in [
+            &["acquire_lock", "release_lock"][..],
+            &["submit_work", "get_work", "complete_work"],
+            &["write_handoff", "read_handoff"],
+            &["remember", "recall"],
+            &["check_guardrails"],
+            &["discover_agents", "register_session"],
+            &["check_policy"],
+            &["query_audit"],
+        ] {
+            for tool in tools {
+                assert!(listed.contains(tool), "{tool} is not listed");
+            }
+        }
+    }
+
     #[test]
     fn hints_follow_from_what_an_operation_does() {
         let hints = |name: &str| serde_json::to_value(hints(registry::find(name).unwrap())).unwrap();
@@ -156,7 +189,9 @@ mod tests {
             let fields = |schema: &Value| {
                 schema["properties"].as_object().map(|p| p.keys().cloned().collect::<Vec<_>>()).unwrap()
             };
-            assert_eq!(fields(&schema), fields(entry.request_schema()), "{}", tool.name);
+            let mut told = fields(entry.request_schema());
+            told.retain(|field| !entry.seldom.contains(&field.as_str()));
+            assert_eq!(fields(&schema), told, "{}", tool.name);
             assert_eq!(schema["required"], entry.request_schema()["required"], "{}", tool.name);
             assert!(!schema.to_string().contains("maxLength"), "{schema}");
             let refusal = json!({"success": false, "error": "session_expired", "message": "..."});

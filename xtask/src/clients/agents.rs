@@ -14,23 +14,27 @@ use crate::tools::{self, NO_NODE};
 
 /// A command line.
 #[derive(Clone, Copy)]
-struct Cli {
-    name: &'static str,
-    package: &'static str,
-    version: &'static str,
+pub struct Cli {
+    /// As it is started.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub package: &'static str,
+    /// Which one.
+    pub version: &'static str,
     /// Prepares its home, and says in which environment it finds the model.
-    prepare: fn(home: &Path, model: &str) -> anyhow::Result<Environment>,
+    pub prepare: fn(home: &Path, model: &str) -> anyhow::Result<Environment>,
     /// What its user would say once, asked whether the repository may be trusted.
-    trust: fn(home: &Path, repository: &Path) -> anyhow::Result<()>,
+    pub trust: fn(home: &Path, repository: &Path) -> anyhow::Result<()>,
     /// What connects it, after `mcp add`.
     connect: fn(way: &Way) -> Vec<String>,
     /// What `mcp list` says of a server that it is connected to; it does not try all of them.
     connected: &'static str,
-    /// What makes it work.
-    work: &'static [&'static str],
+    /// What makes it work, with no questions asked.
+    pub work: &'static [&'static str],
 }
 
-type Environment = Vec<(&'static str, String)>;
+/// Variables.
+pub type Environment = Vec<(&'static str, String)>;
 
 /// A way to reach the coordinator.
 enum Way {
@@ -44,7 +48,8 @@ enum Way {
     Http(String),
 }
 
-const CLIS: [Cli; 3] = [
+/// Claude Code, Codex and Gemini CLI.
+pub const CLIS: [Cli; 3] = [
     Cli {
         name: "claude",
         package: "@anthropic-ai/claude-code",
@@ -69,7 +74,7 @@ const CLIS: [Cli; 3] = [
             Way::Http(url) => words(&["--transport", "http", "coordinator", url, "--header", &header()], &[]),
         },
         connected: "Connected",
-        work: &["-p", "go", "--allowedTools", "mcp__coordinator__acquire_lock"],
+        work: &["-p", "go", "--permission-mode", "acceptEdits", "--allowedTools", "Bash", "mcp__coordinator"],
     },
     Cli {
         name: "codex",
@@ -97,7 +102,8 @@ const CLIS: [Cli; 3] = [
             Way::Http(url) => words(&["coordinator", "--url", url, "--bearer-token-env-var", KEY_VARIABLE], &[]),
         },
         connected: "enabled",
-        work: &["exec", "go"],
+        // Somebody has looked at the hooks.
+        work: &["exec", "--dangerously-bypass-hook-trust", "go"],
     },
     Cli {
         name: "gemini",
@@ -139,7 +145,8 @@ fn words(first: &[&str], program: &[String]) -> Vec<String> {
     first.iter().map(|&word| word.to_owned()).chain(program.iter().cloned()).collect()
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file, and makes its directory.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }

@@ -11,7 +11,7 @@ const PACKAGE: (&str, &str) = ("@modelcontextprotocol/inspector", "2.12.0");
 
 /// What it is asked, and where in its answer what must be found.
 const QUESTIONS: [(&[&str], &str, &str); 6] = [
-    (&["tools/list"], "/tools/0/name", "acquire_lock"),
+    (&["tools/list"], "/tools/0/name", "read_handoff"),
     (
         &["tools/call", "--tool-name", "acquire_lock", "--tool-arg", "file_path=inspector.py"],
         "/structuredContent/action",

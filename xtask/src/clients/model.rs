@@ -1,15 +1,23 @@
 //! A script in the place of a model: it speaks the languages of the three services that the command lines know.
 //!
-//! The step to take is the number of tool results that a conversation holds already.
+//! The step to take is the number of tool results that a conversation holds already. The script may be written while it
+//! runs: the command line waits for its model's answer, as it would for a slow one, until there is a next step. So whoever
+//! writes can look at what came of one step before the next, and let several command lines act in turn.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use anyhow::Context;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+/// A command line that takes longer than this for a step hangs.
+const STEP_LIMIT: Duration = Duration::from_secs(90);
 /// The largest conversation, in bytes.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
@@ -18,6 +26,8 @@ const BODY_LIMIT: usize = 64 * 1024 * 1024;
 pub enum Step {
     /// Calls the tool whose name ends like this.
     Call(String, Value),
+    /// Calls such a tool with a text that is no JSON.
+    Write(String, String),
     /// Says something.
     Say(String),
 }
@@ -37,14 +47,36 @@ pub struct Model {
 }
 
 struct Script {
-    steps: Vec<Step>,
-    results: Mutex<Vec<Value>>,
+    steps: Mutex<Vec<Step>>,
+    seen: Mutex<Seen>,
+    /// Is told of each new step and of each new result.
+    news: watch::Sender<()>,
+}
+
+/// What the command line sent.
+#[derive(Default)]
+struct Seen {
+    results: Vec<Value>,
+    /// The conversation as it stood last, in its service's own form.
+    conversation: String,
+}
+
+/// What the script says next.
+enum Turn {
+    Call(String, Value),
+    Write(String, String),
+    Say(String),
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Model {
-    /// Starts it with this script.
+    /// Starts it with this much of a script.
     pub async fn start(steps: Vec<Step>) -> anyhow::Result<Self> {
-        let script = Arc::new(Script { steps, results: Mutex::default() });
+        let (news, _) = watch::channel(());
+        let script = Arc::new(Script { steps: Mutex::new(steps), seen: Mutex::default(), news });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let router = axum::Router::new().fallback(answer).with_state(script.clone());
@@ -54,7 +86,47 @@ impl Model {
 
     /// What the tools answered, as the command line told it.
     pub fn results(&self) -> Vec<Value> {
-        self.script.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.script.seen).results.clone()
+    }
+
+    /// All that the model has been told, in its service's own form.
+    pub fn conversation(&self) -> String {
+        locked(&self.script.seen).conversation.clone()
+    }
+
+    /// Adds a step, and waits until the command line tells what came of it.
+    pub async fn take(&self, step: Step) -> anyhow::Result<Value> {
+        let mut news = self.script.news.subscribe();
+        let at = {
+            let mut steps = locked(&self.script.steps);
+            steps.push(step);
+            steps.len() - 1
+        };
+        self.script.news.send_replace(());
+        let come = news.wait_for(|()| locked(&self.script.seen).results.len() > at);
+        timeout(STEP_LIMIT, come).await.context("nothing came of the step")??;
+        let result = locked(&self.script.seen).results.get(at).cloned();
+        result.context("a result that was there is there no more")
+    }
+
+    /// Waits until the command line asks what to do first.
+    pub async fn asked(&self) -> anyhow::Result<()> {
+        let mut news = self.script.news.subscribe();
+        let asked = news.wait_for(|()| !locked(&self.script.seen).conversation.is_empty());
+        timeout(STEP_LIMIT, asked).await.context("the model was never asked")??;
+        Ok(())
+    }
+
+    /// Begins a new script, for a command line that is started anew.
+    pub fn forget(&self) {
+        locked(&self.script.steps).clear();
+        *locked(&self.script.seen) = Seen::default();
+    }
+
+    /// Ends the script: the command line is told that all is done.
+    pub fn end(&self) {
+        locked(&self.script.steps).push(Step::Say("DONE".into()));
+        self.script.news.send_replace(());
     }
 }
 
@@ -66,13 +138,13 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
         return axum::Json(json!({"input_tokens": 1, "totalTokens": 1})).into_response();
     }
     if path.ends_with("/messages") {
-        return script.anthropic(&conversation);
+        return script.anthropic(&conversation).await;
     }
     if path.ends_with("/responses") {
-        return script.openai(&conversation);
+        return script.openai(&conversation).await;
     }
     if path.to_lowercase().contains("generatecontent") {
-        return script.gemini(&conversation, path.contains("stream"));
+        return script.gemini(&conversation, path.contains("stream")).await;
     }
     axum::Json(json!({"data": [], "models": []})).into_response()
 }
@@ -91,35 +163,58 @@ fn events(events: &[Value]) -> Response {
 
 impl Script {
     /// The step after these results: a call of one of the tools that are offered, or words.
-    fn next(&self, results: Vec<Value>, offered: &[String]) -> Result<(String, Value), String> {
-        let step = self.steps.get(results.len()).cloned().unwrap_or_else(|| Step::Say("DONE".into()));
-        let mut known = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        if results.len() > known.len() {
-            *known = results;
+    async fn next(&self, conversation: &Value, results: Vec<Value>, offered: &[String]) -> Turn {
+        if offered.is_empty() {
+            // Asked on the side, such as for a title.
+            return Turn::Say("ok".into());
         }
+        let at = results.len();
+        {
+            let mut seen = locked(&self.seen);
+            if at > seen.results.len() {
+                seen.results = results;
+            }
+            seen.conversation = conversation.to_string();
+        }
+        self.news.send_replace(());
+        let mut news = self.news.subscribe();
+        if news.wait_for(|()| locked(&self.steps).len() > at).await.is_err() {
+            return Turn::Say("the script is gone".into());
+        }
+        let find = |wanted: &str| {
+            let exact = offered.iter().find(|name| *name == wanted);
+            exact.or_else(|| offered.iter().find(|name| name.ends_with(wanted))).cloned()
+        };
+        let missing = |wanted: &str| Turn::Say(format!("there is no tool {wanted} among {offered:?}"));
+        let step = locked(&self.steps).get(at).cloned();
         match step {
-            Step::Say(text) => Err(text),
-            Step::Call(wanted, arguments) => match offered.iter().find(|name| name.ends_with(&wanted)) {
-                Some(name) => Ok((name.clone(), arguments)),
-                None => Err(format!("there is no tool {wanted}")),
+            Some(Step::Call(wanted, arguments)) => match find(&wanted) {
+                Some(name) => Turn::Call(name, arguments),
+                None => missing(&wanted),
             },
+            Some(Step::Write(wanted, text)) => match find(&wanted) {
+                Some(name) => Turn::Write(name, text),
+                None => missing(&wanted),
+            },
+            Some(Step::Say(text)) => Turn::Say(text),
+            None => Turn::Say("DONE".into()),
         }
     }
 
-    fn anthropic(&self, conversation: &Value) -> Response {
+    async fn anthropic(&self, conversation: &Value) -> Response {
         let blocks = each(&conversation["messages"]).flat_map(|message| each(&message["content"]));
         let results: Vec<Value> =
             blocks.filter(|block| block["type"] == "tool_result").map(|block| block["content"].clone()).collect();
         let id = format!("toolu_{}", results.len());
         let offered: Vec<String> = each(&conversation["tools"]).filter_map(|tool| name(&tool["name"])).collect();
-        let (block, delta, full, reason) = match self.next(results, &offered) {
-            Ok((name, input)) => (
+        let (block, delta, full, reason) = match self.next(conversation, results, &offered).await {
+            Turn::Call(name, input) => (
                 json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
                 json!({"type": "input_json_delta", "partial_json": input.to_string()}),
                 json!({"type": "tool_use", "id": id, "name": name, "input": input}),
                 "tool_use",
             ),
-            Err(text) => (
+            Turn::Write(_, text) | Turn::Say(text) => (
                 json!({"type": "text", "text": ""}),
                 json!({"type": "text_delta", "text": text}),
                 json!({"type": "text", "text": text}),
@@ -146,7 +241,7 @@ impl Script {
         ])
     }
 
-    fn openai(&self, conversation: &Value) -> Response {
+    async fn openai(&self, conversation: &Value) -> Response {
         let outputs = each(&conversation["input"])
             .filter(|item| item["type"].as_str().is_some_and(|kind| kind.ends_with("call_output")));
         let results: Vec<Value> = outputs.map(|item| item["output"].clone()).collect();
@@ -162,8 +257,11 @@ impl Script {
             offered.extend(names);
         }
         let id = format!("call_{}", results.len());
-        let item = match self.next(results, &offered) {
-            Ok((name, arguments)) => {
+        let item = match self.next(conversation, results, &offered).await {
+            Turn::Write(name, text) => {
+                json!({"type": "custom_tool_call", "id": id, "call_id": id, "name": name, "input": text})
+            }
+            Turn::Call(name, arguments) => {
                 let mut item = json!({
                     "type": "function_call", "id": id, "call_id": id, "name": name, "arguments": arguments.to_string(),
                 });
@@ -173,7 +271,7 @@ impl Script {
                 }
                 item
             }
-            Err(text) => json!({
+            Turn::Say(text) => json!({
                 "type": "message", "role": "assistant", "id": "message",
                 "content": [{"type": "output_text", "text": text}],
             }),
@@ -187,15 +285,15 @@ impl Script {
         ])
     }
 
-    fn gemini(&self, conversation: &Value, streams: bool) -> Response {
+    async fn gemini(&self, conversation: &Value, streams: bool) -> Response {
         let parts = each(&conversation["contents"]).flat_map(|content| each(&content["parts"]));
         let results: Vec<Value> =
             parts.filter_map(|part| part.get("functionResponse")).map(|result| result["response"].clone()).collect();
         let declared = each(&conversation["tools"]).flat_map(|tool| each(&tool["functionDeclarations"]));
         let offered: Vec<String> = declared.filter_map(|tool| name(&tool["name"])).collect();
-        let part = match self.next(results, &offered) {
-            Ok((name, arguments)) => json!({"functionCall": {"name": name, "args": arguments}}),
-            Err(text) => json!({"text": text}),
+        let part = match self.next(conversation, results, &offered).await {
+            Turn::Call(name, arguments) => json!({"functionCall": {"name": name, "args": arguments}}),
+            Turn::Write(_, text) | Turn::Say(text) => json!({"text": text}),
         };
         let answer = json!({
             "candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}],

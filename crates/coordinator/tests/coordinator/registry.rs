@@ -25,6 +25,12 @@ fn every_schema_is_valid_and_accepts_the_least_there_is() {
                 assert!(schema["properties"].get(field).is_some(), "{}: {field} is required and not there", entry.name);
             }
         }
+        for field in entry.seldom {
+            assert!(entry.request_schema()["properties"].get(*field).is_some(), "{}: {field}", entry.name);
+            let required = entry.request_schema()["required"].as_array();
+            assert!(required.is_none_or(|all| all.iter().all(|name| name != field)), "{}: {field}", entry.name);
+            assert!(entry.one_of.iter().all(|group| group[0] != *field), "{}: {field}", entry.name);
+        }
         for field in entry.one_of.iter().copied().flatten() {
             assert!(entry.request_schema()["properties"].get(*field).is_some(), "{}: {field}", entry.name);
         }

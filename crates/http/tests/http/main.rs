@@ -4,6 +4,7 @@
 mod audit_and_agents;
 mod bad_input;
 mod bad_transport;
+mod contract;
 mod errors;
 mod events;
 mod guardrails;

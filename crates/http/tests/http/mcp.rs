@@ -282,11 +282,15 @@ async fn the_listed_tools_are_those_of_the_set_and_all_can_be_called() {
         let listed = ask(&server, "tools/list", json!({})).await;
         let names: Vec<&str> =
             result(&listed)["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
-        assert_eq!(names.contains(&"query_audit"), set == ToolSet::All, "{names:?}");
+        assert_eq!(names.contains(&"list_tasks"), set == ToolSet::All, "{names:?}");
         assert!(names.contains(&"acquire_lock") && !names.contains(&"lock_status"), "{names:?}");
-        assert!(data(&call(&server, "query_audit", json!({})).await)["entries"].is_array());
-        let help = call(&server, "help", json!({"operation": "query_audit"})).await;
-        assert_eq!(data(&help)["request"]["properties"]["limit"]["maximum"], 1000, "limits are told here");
+        assert!(data(&call(&server, "list_tasks", json!({})).await)["tasks"].is_array());
+        let help = call(&server, "help", json!({"operation": "submit_work"})).await;
+        let fields = &data(&help)["request"]["properties"];
+        assert_eq!(fields["priority"]["maximum"], 10, "limits are told here");
+        assert_eq!(fields["max_attempts"]["minimum"], 1, "and fields that are not listed");
+        let task = json!({"task_type": "t", "task_description": "d", "max_attempts": 1});
+        assert_eq!(data(&call(&server, "submit_work", task).await)["success"], true, "which may be given");
     }
 }
 
@@ -299,11 +303,14 @@ async fn resources_are_readable() {
     assert_eq!(result(&listed)["resources"].as_array().unwrap().len(), RESOURCES.len());
     let handoff = json!({"agent_id": "cloud-agent", "summary": "half done", "next_steps": ["test", "merge"]});
     server.post("/handoffs/write", handoff).await.ok();
+    let memory = json!({"agent_id": "anna", "event_type": "error", "summary": "pool | dry", "lessons": ["raise it"]});
+    server.post("/memory/store", memory).await.ok();
     let before = server.state().await;
     for (uri, text) in [
         ("handoffs://recent", "| half done |  | test, merge |".to_owned()),
         ("locks://current", "| src/a.rs | anna | exclusive |".to_owned()),
         ("work://pending", format!("| {task} | test | 5 | write \\| tests |")),
+        ("memories://recent", "| anna | error | pool \\| dry | raise it |".to_owned()),
         ("audit://recent", "| anna | acquire_lock |".to_owned()),
     ] {
         let answer = ask(&server, "resources/read", json!({"uri": uri})).await;
