@@ -61,6 +61,7 @@ pub enum Policy {
         /// Their name
         name: String,
         /// The version, as `policy history` shows it
+        #[arg(id = "rule-version", value_name = "VERSION")]
         version: i64,
     },
     /// Say which of the last audited calls a draft would have decided otherwise

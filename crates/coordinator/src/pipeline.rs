@@ -250,7 +250,9 @@ fn wrong_fields(entry: &Entry, arguments: &Value, is_body: bool) -> Vec<FieldErr
         if errors.len() >= ERRORS_LIMIT {
             break;
         }
-        let is_key = KEY_FIELDS.contains(&field.as_str()) && properties.get(field).is_some();
+        let is_key = entry.action.resource == policy::ResourceKind::Key
+            && KEY_FIELDS.contains(&field.as_str())
+            && properties.get(field).is_some();
         if !is_key && holds_nul(value) && !errors.iter().any(|e| e.field == *field) {
             errors.push(FieldError {
                 field: field.clone(),

@@ -37,6 +37,10 @@ const NAMES: &[&str] = &[
     "session_id",
 ];
 
+/// Fields that programs act on as they are: what is stored of them is what was sent, byte by byte, and only the trail is
+/// without secrets.
+const PAYLOADS: &[&str] = &["input_data", "operation_text", "resource", "result"];
+
 /// A name that holds one of these is that of a password, whatever the value looks like.
 const PASSWORDS: &[&str] = &["password", "passwd", "passphrase"];
 /// A name that holds one of these is that of a secret, if the value may be one.
@@ -156,7 +160,8 @@ pub fn holds_secret(text: &str) -> bool {
 /// The fields that name things and hold secrets.
 pub fn take_secrets(arguments: &mut Value) -> Result<Vec<String>, Vec<FieldError>> {
     let (mut fields, mut errors) = (vec![], vec![]);
-    for (name, value) in arguments.as_object_mut().into_iter().flatten() {
+    let payload = |name: &str| PAYLOADS.contains(&name);
+    for (name, value) in arguments.as_object_mut().into_iter().flatten().filter(|(name, _)| !payload(name)) {
         let clean = kept_value(value);
         if clean == *value {
             continue;

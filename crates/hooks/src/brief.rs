@@ -203,7 +203,7 @@ mod tests {
         let agents = json!([
             {"agent_id": "ann", "session_id": "s1", "status": "active"},
             {"agent_id": "bob", "session_id": "s2", "status": "active", "current_task": "the parser"},
-            {"agent_id": "old", "session_id": "s3", "status": "disconnected"},
+            {"agent_id": "gone", "session_id": "s3", "status": "disconnected"},
         ]);
         let told = brief(handoff, locks, agents, &["hooks of codex are quiet".into()]);
         for part in [
@@ -218,7 +218,7 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} is not in\n{told}");
         }
-        assert!(!told.contains("old"));
+        assert!(!told.contains("gone"));
         let alone = brief(Value::Null, json!([]), json!([]), &[]);
         assert!(alone.ends_with("Nobody else is here."), "{alone}");
     }

@@ -26,8 +26,9 @@ use crate::site::{Place, Site};
 
 /// How long it may take to reach the coordinator: an agent waits for it.
 const TO_REACH: Duration = Duration::from_millis(220);
-/// How long a coordinator on this machine may take for all.
-const NEAR: Duration = Duration::from_millis(260);
+/// How long a database on this machine may take for all. One that cannot be opened says so at once; one that is slow is busy,
+/// and an edit that is let go unguarded costs more than the wait.
+const NEAR: Duration = Duration::from_millis(2000);
 /// How long one that was reached over a network may take to answer.
 const FAR: Duration = Duration::from_millis(1500);
 /// How long the beginning of a session may take: nothing waits for it but a prompt.
@@ -416,7 +417,7 @@ impl<'a> Hook<'a> {
             (_, true) => NEAR,
             (_, false) => FAR,
         };
-        let mut until = begun + TO_REACH.min(all);
+        let mut until = begun + if is_near { all } else { TO_REACH.min(all) };
         loop {
             match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(News::Open) => until = begun + all,

@@ -58,7 +58,10 @@ fn in_short(schema: &Value) -> Map<String, Value> {
     const LIMITS: [&str; 8] =
         ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "format", "additionalProperties"];
     let mut schema = schema.clone();
-    walk(&mut schema, &|object| LIMITS.iter().for_each(|limit| drop(object.remove(*limit))));
+    walk(&mut schema, &|object| {
+        // A field may be called as a limit is.
+        object.retain(|name, value| !LIMITS.contains(&name.as_str()) || (name == "format" && value.is_object()));
+    });
     into_object(schema)
 }
 
@@ -133,6 +136,8 @@ fn brief(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// What the tools cost an agent's context, in characters: each in all its fields, hints and answers included.
@@ -187,7 +192,7 @@ mod tests {
             let schema = Value::Object(tool.input_schema.as_ref().clone());
             assert!(jsonschema::meta::is_valid(&schema), "{}: {schema}", tool.name);
             let fields = |schema: &Value| {
-                schema["properties"].as_object().map(|p| p.keys().cloned().collect::<Vec<_>>()).unwrap()
+                schema["properties"].as_object().map(|p| p.keys().cloned().collect::<BTreeSet<_>>()).unwrap()
             };
             let mut told = fields(entry.request_schema());
             told.retain(|field| !entry.seldom.contains(&field.as_str()));

@@ -215,10 +215,10 @@ async fn mistakes_are_told_by_line_and_column() {
         (
             "permit (principal, action, resource);\npermit (principal, action == Action::\"fly\", resource);",
             2,
-            1,
+            30,
             "fly",
         ),
-        ("permit (principal, action, resource) when { principal.trust == \"2\" };", 1, 45, "type"),
+        ("permit (principal, action, resource) when { principal.trust == \"2\" };", 1, 45, "types"),
         ("permit (principal, action, resource) when { principal.height > 2 };", 1, 45, "height"),
         ("permit (principal == ?principal, action, resource);", 1, 1, "template"),
         ("permit (principal, action, resource) when { 1 };", 1, 45, "type"),

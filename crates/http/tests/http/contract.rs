@@ -377,7 +377,8 @@ async fn a_client_works_a_day_with_the_contract_alone() {
     let read = ok(server.get("/handoffs/latest?agent_id=c1"), json!({})).await;
     has(&read.body["handoffs"][0], json!({"summary": "half done", "next_steps": ["merge"], "session_id": session}));
     let cleaned = json!({"success": true, "agents_cleaned": 0, "locks_released": 0, "tasks_requeued": 0});
-    ok(server.post("/agents/cleanup", me(json!({"stale_threshold_minutes": 60}))), cleaned).await;
+    let director = json!({"agent_id": "c3", "agent_type": "strands_orchestrator", "stale_threshold_minutes": 60});
+    ok(server.post("/agents/cleanup", director), cleaned).await;
     let trail = ok(server.get("/audit?agent_id=c1&operation=acquire_lock&success=true&limit=1"), json!({})).await;
     let entry = &trail.body["entries"][0];
     has(entry, json!({"agent_id": "c1", "operation": "acquire_lock", "success": true, "error_message": null}));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, fields, has, instant};
+use crate::server::{BOSS, FREE, Server, fields, has, instant};
 
 async fn asked(server: &Server, agent: &str) -> Value {
     let check = json!({"agent_id": agent, "operation_text": "cat .env", "run": true});
@@ -46,15 +46,19 @@ async fn a_request_is_listed_decided_and_told() {
     let row = &listed.ok()["approvals"][0];
     has(row, json!({"approval_id": id, "agent_id": "anna", "operation": "run_command", "resource": "cat .env"}));
     instant(&row["expires_at"]);
-    let own =
-        json!({"agent_id": "anna", "agent_type": "strands_orchestrator", "approval_id": id, "decision": "approve"});
+    // Also not for one that says that it is a person.
+    for agent_type in ["strands_orchestrator", "human"] {
+        let low = json!({"agent_id": "bert", "agent_type": agent_type, "approval_id": id, "decision": "approve"});
+        let answer = server.post("/approvals/decide", low).key(FREE).await;
+        answer.refused(403, "insufficient_trust_level");
+    }
+    let ask = json!({"operation": "run_command", "resource": "cat .env", "reason": "to see"});
+    let own = server.post("/approvals/request", ask).key(BOSS).await.ok()["approval_id"].clone();
+    let own = json!({"approval_id": own, "decision": "approve"});
     server.post("/approvals/decide", own).await.refused(403, "own_approval");
-    let low = json!({"agent_id": "bert", "agent_type": "codex_cloud_worker", "approval_id": id, "decision": "approve"});
-    server.post("/approvals/decide", low).await.refused(403, "insufficient_trust_level");
     let unknown = json!({"approval_id": "018f0000-0000-7000-8000-000000000000", "decision": "perhaps"});
     assert_eq!(server.post("/approvals/decide", unknown).await.wrong_fields(), ["decision"]);
-    let approved =
-        json!({"agent_id": "boss", "agent_type": "strands_orchestrator", "approval_id": id, "decision": "approve"});
+    let approved = json!({"approval_id": id, "decision": "approve"});
     has(server.post("/approvals/decide", approved).await.ok(), json!({"success": true, "status": "approved"}));
     let shown = server.get(&format!("/approvals/{}", id.as_str().unwrap())).await;
     has(&shown.ok()["approval"], json!({"status": "approved", "scope": "once", "decided_by": "boss"}));
@@ -69,8 +73,7 @@ async fn two_servers_do_not_share_an_approval() {
     let server = Server::start().await;
     let other = server.elsewhere().await;
     let id = asked(&server, "anna").await;
-    let approved =
-        json!({"agent_id": "boss", "agent_type": "strands_orchestrator", "approval_id": id, "decision": "approve"});
+    let approved = json!({"approval_id": id, "decision": "approve"});
     other.post("/approvals/decide", approved).await.ok();
     let run = json!({"agent_id": "anna", "operation_text": "cat .env", "run": true});
     let (a, b) = tokio::join!(server.post("/guardrails/check", run.clone()), other.post("/guardrails/check", run));

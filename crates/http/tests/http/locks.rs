@@ -1,7 +1,5 @@
 //! The contract of locks: paths, fields and codes that existing clients rely on.
 
-use std::sync::Arc;
-
 use coordinator::Coordinator;
 use coordinator::operation::Door;
 use coordinator::registry;
@@ -145,9 +143,9 @@ async fn the_time_to_live_is_30_minutes_over_http_and_120_by_tool() {
     };
     assert_eq!(by_door(&server.coordinator, Door::Mcp).await, 120);
     assert_eq!(by_door(&server.coordinator, Door::Cli).await, 120);
-    let other: Arc<Coordinator> = Server::with(|settings| settings.lock_ttl_minutes = 7).await.coordinator.clone();
-    assert_eq!(by_door(&other, Door::Mcp).await, 7);
-    assert_eq!(by_door(&other, Door::Http).await, 30);
+    let other = Server::with(|settings| settings.lock_ttl_minutes = 7).await;
+    assert_eq!(by_door(&other.coordinator, Door::Mcp).await, 7);
+    assert_eq!(by_door(&other.coordinator, Door::Http).await, 30);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::routes::all;
-use crate::server::{BOSS, Server, with};
+use crate::routes::{all, fits};
+use crate::server::{Server, with};
 
 fn document() -> Value {
     http_api::openapi()
@@ -84,7 +84,8 @@ fn every_schema_is_one() {
 /// Each operation's answer, in good and bad times, is what the document says it is.
 #[tokio::test]
 async fn answers_are_as_documented() {
-    let server = Server::start().await;
+    let keys = tempfile::tempdir().unwrap();
+    let server = Server::with(|settings| settings.audit_signing_key = Some(keys.path().join("audit.key"))).await;
     let anna = |fields| with(json!({"agent_id": "anna", "agent_type": "t", "session_id": "s"}), fields);
     let bert = |fields| with(json!({"agent_id": "bert", "agent_type": "t"}), fields);
     let lock = |fields| with(json!({"file_path": "a.rs"}), fields);
@@ -135,6 +136,12 @@ async fn answers_are_as_documented() {
         ("/handoff/read", bert(json!({"limit": 10}))),
         ("/network/check", anna(json!({"domain": "example.com"}))),
         ("/network/check", anna(json!({"url": "https://a.example.com/", "resolves_to": ["8.8.8.8"]}))),
+        ("/guardrails/check", json!({"operation_text": "ls", "file_paths": ["a.rs"]})),
+        ("/guardrails/check", bert(json!({"operation_text": "cat .env", "run": true}))),
+        ("/guardrails/check", bert(json!({"operation_text": "rm -rf /"}))),
+        ("/audit/verify", json!({})),
+        ("/audit/checkpoint", json!({})),
+        ("/audit/prove", json!({"id": nobody})),
         ("/ports/allocate", json!({"session_id": "s"})),
         ("/ports/allocate", json!({"session_id": "another"})),
         ("/ports/release", json!({"session_id": "another"})),
@@ -143,16 +150,31 @@ async fn answers_are_as_documented() {
         ("/policy/validate", json!({"policy_text": "permit (principal, action, resource) when { oops };"})),
         ("/policy/replay", json!({"policy_text": "forbid (principal, action, resource);", "limit": 5})),
     ];
-    let first_version = server.post("/profiles", json!({"name": "small", "body": "trust_level = 1"})).key(BOSS).await;
+    let first_version = server.post("/profiles", json!({"name": "small", "body": "trust_level = 1"})).await;
     let version = &first_version.ok()["version"];
+    let ask = anna(json!({"operation": "run_command", "resource": "cat .env", "reason": "to see"}));
+    let asked = server.post("/approvals/request", ask.clone()).await;
+    let (approval, row) = (&asked.ok()["approval_id"], server.trail("default").await.remove(0).id);
     let rules = [
         ("/profiles", json!({"name": "small", "body": "trust_level = 2\nmax_file_modifications = 1"})),
         ("/profiles/assign", json!({"to": "agent:nora", "profile": "small"})),
+        ("/approvals/request", ask),
+        (
+            "/approvals/decide",
+            json!({"approval_id": approval, "decision": "approve", "scope": "session", "note": "go"}),
+        ),
+        ("/approvals/decide", json!({"approval_id": approval, "decision": "approve"})),
+        ("/approvals/decide", json!({"approval_id": nobody, "decision": "deny"})),
+        ("/approvals/get", json!({"approval_id": approval})),
+        ("/approvals/get", json!({"approval_id": nobody})),
+        ("/guardrails/packs", json!({"name": "git", "disable": true})),
+        ("/guardrails/packs", json!({"name": "git"})),
         ("/network/rules", json!({"allow": ["*.example.com:443"], "default": "deny", "profile": "t"})),
         ("/policies", json!({"name": "p", "policy_text": "permit (principal, action, resource);"})),
         ("/policies", json!({"name": "p"})),
         ("/rules/history", json!({"kind": "policy", "name": "p"})),
         ("/rules/rollback", json!({"kind": "profile", "name": "small", "version": version})),
+        ("/audit/prove", json!({"id": row})),
     ];
     let gets = [
         format!("/api/v1/tasks/{second}"),
@@ -174,13 +196,19 @@ async fn answers_are_as_documented() {
         "/memory/working?key=none".into(),
         "/profiles/me?agent_id=anna&agent_type=codex_cli".into(),
         "/profiles".into(),
+        "/approvals".into(),
+        format!("/approvals/{}", approval.as_str().unwrap()),
+        format!("/approvals/{nobody}"),
+        "/guardrails/patterns?pack=git".into(),
+        "/audit/export?limit=2".into(),
+        "/audit/export?format=cloudevents".into(),
         "/profiles?name=small".into(),
         "/policies".into(),
     ];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
-    let answers = answers
-        .chain(rules.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body).key(BOSS))));
+    let answers =
+        answers.chain(rules.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body))));
     let answers = answers.chain(gets.into_iter().map(|path| ("get", path.clone(), server.get(&path))));
     let mut seen = BTreeSet::new();
     for (method, path, call) in answers {
@@ -203,14 +231,6 @@ async fn answers_are_as_documented() {
         seen.insert((route.clone(), method));
     }
     assert_eq!(seen.len(), all().count(), "a route was not tried: {seen:#?}");
-}
-
-/// Is the path one of the route's, whose parameter may stand for several components at its end?
-fn fits(route: &str, path: &str) -> bool {
-    match route.split_once('{') {
-        Some((start, _)) => path.strip_prefix(start).is_some_and(|rest| !rest.is_empty()),
-        None => route == path,
-    }
 }
 
 fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coordinator::Coordinator;
 use coordinator::settings::Settings;
+use coordinator::{Coordinator, operation};
 use jiff::Timestamp;
 use model::audit::{AuditEntry, AuditFilter};
 use model::handoffs::HandoffFilter;
@@ -23,12 +23,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::routes::{all, fits};
+
 /// A key that is bound to nobody.
 pub const FREE: &str = "free-key";
 /// A key bound to the agent `alice` of type `claude_code_cli`.
 pub const ALICE: &str = "alice-key";
 /// Bound to a person, who may change the rules.
 pub const BOSS: &str = "boss-key";
+/// The trust of a person.
+const ADMIN: u8 = 4;
 /// A key that opens only the project `house`.
 pub const HOUSE: &str = "house-key";
 
@@ -106,10 +110,11 @@ impl Server {
         self.call(Method::POST, path).body("application/json", body.to_string())
     }
 
-    /// A request with the unbound key.
+    /// A request with the unbound key, or with a person's where only an admin may do it.
     pub fn call(&self, method: Method, path: &str) -> Call {
+        let is_admins = is_admins(&method, path);
         let request = self.client.request(method, format!("http://{}{path}", self.address));
-        Call { request, key: Some(FREE.into()) }
+        Call { request, key: Some(if is_admins { BOSS } else { FREE }.into()) }
     }
 
     /// Sends these bytes as they are, and reads until the server closes the connection.
@@ -208,6 +213,15 @@ fn settings() -> (TempDir, Settings) {
     ]);
     let settings = Settings::load(|name| variables.get(name).cloned(), home.path()).unwrap();
     (home, settings)
+}
+
+/// Is it an operation that only an admin may do?
+fn is_admins(method: &Method, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    all().any(|(entry, route)| {
+        let is_its = *method == if route.method == operation::Method::Get { Method::GET } else { Method::POST };
+        entry.action.level.level() == ADMIN && is_its && fits(route.path, path)
+    })
 }
 
 pub fn project(name: &str) -> Project {

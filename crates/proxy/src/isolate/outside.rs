@@ -17,7 +17,7 @@ use rustix::termios::tcgetpgrp;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::timeout;
 
 use super::NotIsolated;
@@ -31,6 +31,8 @@ const PASSED_ON: [Signal; 6] = [Signal::TERM, Signal::HUP, Signal::INT, Signal::
 /// A program that can reach nothing but the socket on which the proxy is to answer.
 pub struct Isolated {
     child: Child,
+    /// Heard from before it was started: else one that comes early would end us, and not the program.
+    signals: Vec<(Signal, Listener)>,
 }
 
 impl Isolated {
@@ -45,6 +47,8 @@ impl Isolated {
         rest: &[OsString],
     ) -> Result<(Self, TcpListener), NotIsolated> {
         let failed = |error: io::Error| NotIsolated(format!("the program could not be started: {error}"));
+        let listen = |passed: Signal| Ok((passed, signal(SignalKind::from_raw(passed.as_raw()))?));
+        let signals = PASSED_ON.into_iter().map(listen).collect::<io::Result<Vec<_>>>().map_err(failed)?;
         // Nobody else may enter the directory; it is gone when this returns.
         let directory = tempfile::tempdir().map_err(failed)?;
         let path = directory.path().join("way-out");
@@ -58,7 +62,7 @@ impl Isolated {
         };
         let handed = handed.unwrap_or_else(|_| Err(NotIsolated("the program ended before it was isolated".to_owned())));
         match handed {
-            Ok(listener) => Ok((Self { child }, listener)),
+            Ok(listener) => Ok((Self { child, signals }, listener)),
             Err(why) => {
                 // It is not to run with a network.
                 let _ = child.kill().await;
@@ -70,12 +74,11 @@ impl Isolated {
     /// Waits until the program has ended, and passes on to it whatever signals we are sent.
     ///
     /// # Errors
-    /// When the system does not let us wait or hear signals.
+    /// When the system does not let us wait.
     pub async fn ended(mut self) -> io::Result<ExitStatus> {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut listeners = tokio::task::JoinSet::new();
-        for passed in PASSED_ON {
-            let mut signals = signal(SignalKind::from_raw(passed.as_raw()))?;
+        for (passed, mut signals) in std::mem::take(&mut self.signals) {
             listeners.spawn(async move {
                 while signals.recv().await.is_some() {
                     if let Some(pid) = pid
