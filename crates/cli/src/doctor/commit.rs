@@ -20,7 +20,7 @@ const CHECK: &str = "git guard";
 /// Who holds the lock, and who is to be kept out.
 const HOLDER: &str = "coordinator-doctor-holder";
 const OTHER: &str = "coordinator-doctor";
-const TODO: &str = "coordinator init";
+const MENDED_BY: &str = "coordinator init";
 
 /// Locks a file as one agent and commits it as another. The user's own work tree, index and branches are not touched.
 pub async fn check(coordinator: &Coordinator, worktree: &Path) -> Finding {
@@ -47,9 +47,12 @@ pub async fn check(coordinator: &Coordinator, worktree: &Path) -> Finding {
     let _ = git(worktree).args(["worktree", "remove", "--force", &place]).output().await;
     match said {
         Ok(Ok(Tried::Refused)) => Finding::ok(CHECK, "a commit of a file that another agent has locked is refused"),
-        Ok(Ok(Tried::Committed)) => {
-            Finding::fail(CHECK, Exit::Refused, "a commit of a file that another agent has locked goes through", TODO)
-        }
+        Ok(Ok(Tried::Committed)) => Finding::fail(
+            CHECK,
+            Exit::Refused,
+            "a commit of a file that another agent has locked goes through",
+            MENDED_BY,
+        ),
         Ok(Ok(Tried::RefusedByOthers(said))) => {
             let todo = "see to that hook; it runs beside ours";
             Finding::warn(CHECK, format!("another hook refused the commit, so ours was not seen: {said}"), todo)
