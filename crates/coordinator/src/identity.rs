@@ -22,7 +22,8 @@ use crate::settings::Settings;
 const STORED_KEYS_FRESH_FOR: Duration = Duration::from_millis(250);
 /// How often the use of a key is written down.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
-/// How soon it looks again when it meets a key it does not know: a new key works at once, a guesser costs little.
+/// How far apart it looks again for keys it does not know: who shows one waits that long at most, so that a new key
+/// works from the first request on while guessers, however many, cost little.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What a key stands for.
@@ -152,6 +153,8 @@ pub struct KeyRing {
     /// From the environment, compared one by one in constant time.
     configured: Vec<([u8; 32], Principal)>,
     stored: Mutex<Stored>,
+    /// Held by whoever reads the stored keys, for all who wait for it.
+    reading: tokio::sync::Mutex<()>,
     limiter: Limiter,
     /// When each stored key was used: what is not written down yet, and when it last was.
     uses: Mutex<HashMap<KeyName, Use>>,
@@ -168,6 +171,7 @@ struct Use {
 
 #[derive(Default)]
 struct Stored {
+    /// When the read that found these began: a key made later may be missing.
     read_at: Option<Instant>,
     /// By hash. To look a hash up tells an attacker nothing: a key cannot be built towards a hash.
     keys: Arc<HashMap<String, (KeyName, Principal)>>,
@@ -177,7 +181,13 @@ impl KeyRing {
     /// The configured keys; the stored ones are read when they are needed.
     pub fn new(settings: &Settings) -> Self {
         let configured = settings.api_keys.iter().map(|(key, principal)| (hash(key), principal.clone())).collect();
-        Self { configured, stored: Mutex::default(), limiter: Limiter::default(), uses: Mutex::default() }
+        Self {
+            configured,
+            stored: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            limiter: Limiter::default(),
+            uses: Mutex::default(),
+        }
     }
 
     /// Is there any key in the configuration?
@@ -196,16 +206,17 @@ impl KeyRing {
         found
     }
 
-    fn stored(&self, hash: &str) -> (Option<Principal>, Option<Duration>) {
+    /// What a stored key stands for, and when the stored keys were read.
+    fn stored(&self, hash: &str) -> (Option<Principal>, Option<Instant>) {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let found = stored.keys.get(hash).cloned();
-        let age = stored.read_at.map(|at| at.elapsed());
+        let read_at = stored.read_at;
         drop(stored);
         let found = found.map(|(name, principal)| {
             self.uses.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().is_new = true;
             principal
         });
-        (found, age)
+        (found, read_at)
     }
 
     /// The keys whose use is to be written down now.
@@ -225,8 +236,8 @@ impl KeyRing {
         self.replace_with(Stored::default());
     }
 
-    fn replace(&self, keys: HashMap<String, (KeyName, Principal)>) {
-        self.replace_with(Stored { read_at: Some(Instant::now()), keys: Arc::new(keys) });
+    fn replace(&self, keys: HashMap<String, (KeyName, Principal)>, read_at: Instant) {
+        self.replace_with(Stored { read_at: Some(read_at), keys: Arc::new(keys) });
     }
 
     fn replace_with(&self, stored: Stored) {
@@ -245,11 +256,22 @@ impl Coordinator {
             return Ok(Some(principal));
         }
         let presented = hex(&presented);
-        let (found, age) = self.keys.stored(&presented);
-        let limit = if found.is_some() { STORED_KEYS_FRESH_FOR } else { LOOK_AGAIN_AFTER };
-        if age.is_some_and(|age| age < limit) {
+        let shown_at = Instant::now();
+        let (found, read_at) = self.keys.stored(&presented);
+        let age = read_at.map(|at| at.elapsed());
+        if found.is_some() {
+            if age.is_some_and(|age| age < STORED_KEYS_FRESH_FOR) {
+                return Ok(found);
+            }
+        } else if let Some(early) = age.and_then(|age| LOOK_AGAIN_AFTER.checked_sub(age)) {
+            tokio::time::sleep(early).await;
+        }
+        let _turn = self.keys.reading.lock().await;
+        let (found, read_at) = self.keys.stored(&presented);
+        if read_at.is_some_and(|at| at >= shown_at) {
             return Ok(found);
         }
+        let read_at = Instant::now();
         let (keys, now) = self.store().api_keys().await?;
         let live = keys.into_iter().filter(|key| key.is_live(now)).map(|key| {
             let principal = Principal {
@@ -261,7 +283,7 @@ impl Coordinator {
             };
             (key.hash, ((key.project, key.id), principal))
         });
-        self.keys.replace(live.collect());
+        self.keys.replace(live.collect(), read_at);
         Ok(self.keys.stored(&presented).0)
     }
 

@@ -186,14 +186,37 @@ async fn stored_keys_open_until_they_end() {
     }
 }
 
-/// Someone who guesses keys does not keep a new key out.
+/// Someone who guesses keys does not keep a new key out, whichever process made it.
 #[tokio::test]
-async fn a_new_key_works_at_once() {
+async fn a_new_key_works_from_its_first_request_on() {
     let server = Server::start().await;
-    server.get("/locks").key("ack_guess").await.refused(401, "unauthorized");
-    let new = NewKey { name: "new".into(), ..NewKey::default() };
+    let other_process = Coordinator::open(server.coordinator.settings().clone()).await.unwrap();
+    for maker in [&server.coordinator, &other_process] {
+        server.get("/locks").key("ack_guess").await.refused(401, "unauthorized");
+        let new = NewKey { name: "new".into(), ..NewKey::default() };
+        let (key, _) = maker.create_key(&project("default"), &admin(), new).await.unwrap();
+        server.get("/locks").key(&key).await.ok();
+    }
+}
+
+/// However many guess at once, they are answered together and soon, and nobody with a key waits for them.
+#[tokio::test]
+async fn guessers_wait_and_keep_nobody_else_waiting() {
+    let server = Server::start().await;
+    let new = NewKey { name: "n".into(), ..NewKey::default() };
     let (key, _) = server.coordinator.create_key(&project("default"), &admin(), new).await.unwrap();
     server.get("/locks").key(&key).await.ok();
+    let started = Instant::now();
+    let guess = async |n: usize| {
+        server.get("/locks").key(&format!("ack_{n}")).await.refused(401, "unauthorized");
+    };
+    let guesses = futures::future::join_all((0..100).map(guess));
+    let legitimate = async {
+        server.get("/locks").key(&key).await.ok();
+        started.elapsed()
+    };
+    let (_, legitimate) = tokio::join!(guesses, legitimate);
+    assert!(legitimate < started.elapsed() && started.elapsed() < Duration::from_secs(2), "{legitimate:?}");
 }
 
 /// A key's text is in no answer, no record and no list.
