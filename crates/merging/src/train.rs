@@ -88,9 +88,7 @@ impl Train {
         self.suspects.retain(|suspects| !suspects.first.is_empty());
         let riding: Vec<EntryId> = self.riding().map(|c| c.id.clone()).collect();
         let is_leaving = |c: &Candidate| {
-            let takes_out = |order: &Order| {
-                matches!(order, Order::Eject { entry, .. } | Order::Abandon { entry, .. } if *entry == c.id)
-            };
+            let takes_out = |order: &Order| matches!(order, Order::Eject { entry, .. } | Order::Abandon { entry, .. } if *entry == c.id);
             self.orders.iter().any(takes_out)
         };
         self.waiting = candidates.into_iter().filter(|c| !riding.contains(&c.id) && !is_leaving(c)).collect();
@@ -185,7 +183,8 @@ impl Train {
     /// [`Order::Land`] was carried out.
     pub fn landed(&mut self, commit: &Commit) {
         let position = |round: &Round| round.cars.iter().position(|car| car.commit() == Some(commit));
-        let Some((round, last)) = self.round.as_mut().and_then(|round| position(round).map(|last| (round, last))) else {
+        let Some((round, last)) = self.round.as_mut().and_then(|round| position(round).map(|last| (round, last)))
+        else {
             return self.target_moved(commit.clone());
         };
         round.is_landing = false;
@@ -312,7 +311,8 @@ impl Train {
     /// Stops what still runs; entries that were neither landed nor blamed wait again.
     fn end_round(&mut self) {
         let Some(round) = self.round.take() else { return };
-        let is_of_round = |order: &Order| !matches!(order, Order::Build { .. } | Order::Test { .. } | Order::Land { .. });
+        let is_of_round =
+            |order: &Order| !matches!(order, Order::Build { .. } | Order::Test { .. } | Order::Land { .. });
         self.orders.retain(is_of_round);
         self.set_aside(round.cars.into_iter().chain(round.probes));
     }

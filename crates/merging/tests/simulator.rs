@@ -1,4 +1,5 @@
 //! Whole queues through the train, in a world where changes break, tests flake and others push.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,12 +152,7 @@ fn simulate(world: &World, rules: Rules, queue: Vec<Candidate>) -> Told {
     }
 }
 
-fn build(
-    world: &World,
-    commits: &mut Commits,
-    base: &Commit,
-    cars: &[Vec<Candidate>],
-) -> (Vec<Built>, Vec<Conflict>) {
+fn build(world: &World, commits: &mut Commits, base: &Commit, cars: &[Vec<Candidate>]) -> (Vec<Built>, Vec<Conflict>) {
     let target = commits[base].clone();
     let (mut holds, mut built, mut conflicts) = (target.clone(), vec![], vec![]);
     for car in cars {
@@ -278,7 +274,9 @@ fn disjoint_lanes_take_at_most_sixty_percent_of_the_serial_time() {
     }
     let share = parallel as f64 / serial as f64;
     let each = runs as f64 / landed as f64;
-    println!("200 queues of 64, 5 % bad, 1 % flaky, 4 lanes: {share:.2} of the serial time, {each:.2} runs a landed change");
+    println!(
+        "200 queues of 64, 5 % bad, 1 % flaky, 4 lanes: {share:.2} of the serial time, {each:.2} runs a landed change"
+    );
     assert!(share <= 0.6, "{share}");
     assert!(each <= 1.5, "{each}");
 }

@@ -40,7 +40,10 @@ pub(super) enum CarState {
 impl Round {
     /// All entries in it, and those that are suspected along with them.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
-        self.cars.iter().chain(&self.probes).flat_map(|car| car.entries.iter().chain(car.suspects.iter().flat_map(|s| &s.rest)))
+        self.cars
+            .iter()
+            .chain(&self.probes)
+            .flat_map(|car| car.entries.iter().chain(car.suspects.iter().flat_map(|s| &s.rest)))
     }
 
     /// Takes an entry out of its car.
