@@ -5,6 +5,7 @@
 
 mod approvals;
 mod audit;
+mod features;
 mod handoffs;
 mod limits;
 mod locks;
@@ -18,6 +19,7 @@ mod work;
 
 pub use approvals::ApprovalRows;
 pub use audit::{NewEntry, PRUNE_LIMIT};
+pub use features::{Claim, FeatureRows, claims_of};
 use jiff::Timestamp;
 pub use memories::MemoryRows;
 use model::api_keys::ApiKey;
@@ -42,7 +44,7 @@ pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows + ApprovalRows {
+pub trait Rows: MemoryRows + ApprovalRows + FeatureRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -242,6 +244,11 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             rows.note_key_use(*id, now)?;
             Ok(Outcome::KeyUseNoted { id: *id })
         }
+        Action::RegisterFeature(request) => features::register(rows, now, caller, request),
+        Action::DeregisterFeature(request) => features::deregister(rows, now, request),
+        Action::EnqueueMerge(request) => features::enqueue(rows, now, caller, request),
+        Action::MoveMerge(request) => features::move_entry(rows, now, request),
+        Action::RemoveMerge { feature_id } => features::remove_entry(rows, feature_id),
         Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }
