@@ -261,6 +261,41 @@ pub fn waves(features: &[Feature]) -> Vec<Vec<FeatureId>> {
     waves
 }
 
+/// How what a branch really changes differs from what its feature claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Files that it changes and never claimed.
+    pub unclaimed: Vec<LockKey>,
+    /// Those among them that other active features claim, with the claim.
+    pub taken: Vec<(LockKey, FeatureId)>,
+    /// Claims on paths that nothing it changes falls under.
+    pub unused: Vec<LockKey>,
+}
+
+/// Compares the files that a branch changes with its feature's claims. Claims that are no paths cannot be told from a
+/// branch, and are left out.
+pub fn drift(feature: &Feature, changed: &[LockKey], features: &[Feature]) -> Drift {
+    let own = ClaimIndex::of(feature.claims.iter().map(|claim| (0, claim)));
+    let others: Vec<&Feature> = features
+        .iter()
+        .filter(|other| other.status == FeatureStatus::Active && other.feature_id != feature.feature_id)
+        .collect();
+    let theirs = ClaimIndex::of(others.iter().enumerate().flat_map(|(at, f)| f.claims.iter().map(move |c| (at, c))));
+    let (mut found, mut used) = (Drift::default(), BTreeSet::new());
+    for file in changed {
+        let claims = own.overlapping(file);
+        used.extend(claims.iter().map(|(_, claim)| *claim));
+        if claims.is_empty() {
+            let by: BTreeSet<usize> = theirs.overlapping(file).into_iter().map(|(at, _)| at).collect();
+            found.taken.extend(by.into_iter().map(|at| (file.clone(), others[at].feature_id.clone())));
+            found.unclaimed.push(file.clone());
+        }
+    }
+    let is_unused = |claim: &&LockKey| claim.space() == Space::Path && !used.contains(*claim);
+    found.unused = feature.claims.iter().filter(is_unused).cloned().collect();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -345,6 +380,17 @@ mod tests {
         let waves = waves(&features);
         let names: Vec<Vec<&str>> = waves.iter().map(|wave| wave.iter().map(FeatureId::as_str).collect()).collect();
         assert_eq!(names, [vec!["d", "a", "c"], vec!["b"]]);
+    }
+
+    #[test]
+    fn drift_is_what_is_changed_unclaimed_and_claimed_unchanged() {
+        let own = feature("f", 1, 5, &["src/auth", "docs/**/*.md", "db:users", "tests"]);
+        let others = [own.clone(), feature("g", 2, 5, &["src"]), feature("h", 3, 5, &["lib/a.rs"])];
+        let changed = ["src/auth/login.rs", "src/main.rs", "docs/a/b.md", "README"].map(key);
+        let found = drift(&own, &changed, &others);
+        assert_eq!(found.unclaimed, ["src/main.rs", "README"].map(key));
+        assert_eq!(found.taken, [(key("src/main.rs"), id("g"))]);
+        assert_eq!(found.unused, [key("tests")], "that of the database cannot be told");
     }
 
     fn any_key() -> impl Strategy<Value = LockKey> {
