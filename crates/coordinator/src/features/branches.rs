@@ -56,9 +56,8 @@ pub async fn on_git<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let asked = tokio::task::spawn_blocking(move || ask(&Git::open(&directory)?)).await;
     match asked {
-        Ok(answer) => answer.map_err(|error| {
-            Failure::Conflict(Details::new("git_failed", format!("git could not answer: {error}")))
-        }),
+        Ok(answer) => answer
+            .map_err(|error| Failure::Conflict(Details::new("git_failed", format!("git could not answer: {error}")))),
         Err(error) => Err(Failure::Internal(error.to_string())),
     }
 }
@@ -118,7 +117,8 @@ impl Operation for FeatureDrift {
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/features/drift/{feature_id}")];
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
-    const DETAIL: &'static str = "Looks at branch_name in the coordinator's own repository, since it left the default branch.";
+    const DETAIL: &'static str =
+        "Looks at branch_name in the coordinator's own repository, since it left the default branch.";
 
     async fn run(context: &Context<'_>, request: DriftRequest) -> Result<DriftAnswer, Failure> {
         let feature_id = feature_id(&request.feature_id)?;

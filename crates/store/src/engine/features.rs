@@ -1,4 +1,4 @@
-//! Features and the merge queue: what is claimed until it is merged or given up, and where each merge stands.
+//! Features: what is claimed until it is merged or given up.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,6 @@ use model::features::{
 };
 use model::id::{AgentId, Caller, FeatureId};
 use model::key::LockKey;
-use model::merge_queue::{EnqueueMerge, MergeEntry, MergeState, MoveMerge};
 
 use super::{Result, Rows, next_position};
 
@@ -34,13 +33,6 @@ pub trait FeatureRows {
     fn put_feature(&mut self, feature: &Feature) -> Result<()>;
     /// Every claim of an active feature that could overlap the key, and perhaps some that do not.
     fn claims_near(&mut self, key: &LockKey) -> Result<Vec<Claim>>;
-
-    /// The feature's entry in the merge queue.
-    fn merge_entry(&mut self, feature_id: &FeatureId) -> Result<Option<MergeEntry>>;
-    /// Inserts or replaces.
-    fn put_merge_entry(&mut self, entry: &MergeEntry) -> Result<()>;
-    /// Deletes.
-    fn drop_merge_entry(&mut self, feature_id: &FeatureId) -> Result<()>;
 }
 
 /// Registers a feature, or changes what is known of an active one. One that has ended begins anew.
@@ -88,7 +80,8 @@ pub fn deregister(rows: &mut impl Rows, now: Timestamp, request: &DeregisterFeat
     Ok(Outcome::FeatureDeregistered { feature_id: request.feature_id.clone(), end: request.end })
 }
 
-fn active(rows: &mut impl Rows, feature_id: &FeatureId) -> Result<Result<Feature, Refusal>> {
+/// The feature, if it is active, or why there is none.
+pub fn active(rows: &mut impl Rows, feature_id: &FeatureId) -> Result<Result<Feature, Refusal>> {
     Ok(match rows.feature(feature_id)? {
         None => Err(Refusal::FeatureNotFound { feature_id: feature_id.clone() }),
         Some(Feature { status, .. }) if status != FeatureStatus::Active => {
@@ -117,78 +110,6 @@ pub fn claimed_by(rows: &mut impl Rows, caller: &Caller, request: &Acquire, key:
     claims.truncate(CLAIMED_BY_LIMIT);
     let named = |Claim { feature_id, agent_id, key, .. }| ClaimedBy { feature_id, agent_id, claim: key };
     Ok(claims.into_iter().map(named).collect())
-}
-
-/// Puts an active feature at the end of the queue. One that is there stays where it is, unless it is blocked.
-pub fn enqueue(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &EnqueueMerge) -> Result<Outcome> {
-    if let Err(refusal) = active(rows, &request.feature_id)? {
-        return Ok(Outcome::Refused(refusal));
-    }
-    let known = rows.merge_entry(&request.feature_id)?.filter(|entry| entry.state != MergeState::Merged);
-    let pr_url = request.pr_url.clone();
-    let repeated = known.as_ref().is_some_and(|entry| entry.state != MergeState::Blocked);
-    let entry = match known {
-        Some(entry) if repeated => MergeEntry { pr_url: pr_url.or(entry.pr_url), ..entry },
-        known => MergeEntry {
-            feature_id: request.feature_id.clone(),
-            seq: next_position(rows),
-            state: MergeState::Queued,
-            pr_url: pr_url.or_else(|| known.as_ref()?.pr_url.clone()),
-            enqueued_by: caller.agent_id.clone(),
-            queued_at: now,
-            updated_at: now,
-            checks: vec![],
-            note: None,
-            commit: None,
-            ejections: known.map_or(0, |entry| entry.ejections),
-        },
-    };
-    rows.put_merge_entry(&entry)?;
-    Ok(Outcome::MergeEnqueued { entry: Box::new(entry), repeated })
-}
-
-/// Moves an entry. What is merged is completed.
-pub fn move_entry(rows: &mut impl Rows, now: Timestamp, request: &MoveMerge) -> Result<Outcome> {
-    let request = request.clone();
-    let (feature_id, to) = (request.feature_id, request.state);
-    let Some(entry) = rows.merge_entry(&feature_id)? else {
-        return Ok(Outcome::Refused(Refusal::MergeEntryNotFound { feature_id }));
-    };
-    let from = entry.state;
-    if !from.may_become(to) {
-        return Ok(Outcome::Refused(Refusal::MergeStateRefused { feature_id, from, to }));
-    }
-    let ejected = from == MergeState::Merging && to == MergeState::Blocked;
-    let entry = MergeEntry {
-        state: to,
-        updated_at: now,
-        checks: request.checks.unwrap_or(entry.checks),
-        note: request.note,
-        commit: request.commit.or(entry.commit),
-        ejections: entry.ejections + u32::from(ejected),
-        ..entry
-    };
-    rows.put_merge_entry(&entry)?;
-    let mut completed = false;
-    if to == MergeState::Merged
-        && let Ok(feature) = active(rows, &feature_id)?
-    {
-        rows.put_feature(&Feature { status: FeatureStatus::Completed, updated_at: now, ..feature })?;
-        completed = true;
-    }
-    Ok(Outcome::MergeMoved { entry: Box::new(entry), completed })
-}
-
-pub fn remove_entry(rows: &mut impl Rows, feature_id: &FeatureId) -> Result<Outcome> {
-    let feature_id = feature_id.clone();
-    Ok(match rows.merge_entry(&feature_id)? {
-        None => Outcome::Refused(Refusal::MergeEntryNotFound { feature_id }),
-        Some(entry) if entry.state == MergeState::Merging => Outcome::Refused(Refusal::MergeInProgress { feature_id }),
-        Some(_) => {
-            rows.drop_merge_entry(&feature_id)?;
-            Outcome::MergeRemoved { feature_id }
-        }
-    })
 }
 
 /// The claims of an active feature as rows of their own, by feature and key.

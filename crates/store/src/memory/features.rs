@@ -6,7 +6,7 @@ use model::key::LockKey;
 use model::merge_queue::{MergeEntry, MergeScope, MergeState};
 
 use super::{ReferenceRows, Result, State};
-use crate::engine::{Claim, FeatureRows};
+use crate::engine::{Claim, FeatureRows, MergeRows};
 
 impl State {
     pub fn features_where(&self, filter: &FeatureFilter) -> Vec<Feature> {
@@ -60,7 +60,9 @@ impl FeatureRows for ReferenceRows<'_> {
         });
         Ok(near.collect())
     }
+}
 
+impl MergeRows for ReferenceRows<'_> {
     fn merge_entry(&mut self, feature_id: &FeatureId) -> Result<Option<MergeEntry>> {
         Ok(self.merge_entries.get(feature_id).cloned())
     }

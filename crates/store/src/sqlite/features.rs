@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, named_params};
 use super::records::{instant, json, json_column, micros, word};
 use super::rows::SqliteRows;
 use super::{Result, failure, read};
-use crate::engine::{Claim, FeatureRows, claims_of};
+use crate::engine::{Claim, FeatureRows, MergeRows, claims_of};
 
 const FEATURE: &str = "feature_id, seq, title, branch_name, status, claims, merge_priority, metadata, registered_by, \
                        registered_at, updated_at";
@@ -173,7 +173,9 @@ impl FeatureRows for SqliteRows<'_> {
             claim,
         )
     }
+}
 
+impl MergeRows for SqliteRows<'_> {
     fn merge_entry(&mut self, feature_id: &FeatureId) -> Result<Option<MergeEntry>> {
         let entries = self.select(
             &format!("select {ENTRY} from merge_queue where project = :project and feature_id = :feature_id"),
