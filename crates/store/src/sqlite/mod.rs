@@ -99,7 +99,7 @@ impl SqliteStore {
         }
         let writer = Arc::new(Mutex::new(Writer { connection, turn }));
         let shared = writer.clone();
-        let writing = Worker::start("sqlite-writer", move || Ok(shared));
+        let writing = Worker::start("sqlite-writer", move || Ok(shared.clone()));
         let path: PathBuf = path.to_owned();
         let reading = Worker::start("sqlite-reader", move || connect(&path));
         Ok(Self { clock, writer, writing, reading })
