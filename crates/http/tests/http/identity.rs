@@ -209,7 +209,7 @@ async fn guessers_wait_and_keep_nobody_else_waiting() {
     server.get("/locks").key(&key).await.ok();
     let started = Instant::now();
     let guess = async |n: usize| {
-        server.get("/locks").key(&format!("ack_{n}")).await.refused(401, "unauthorized");
+        server.get("/locks").key(format!("ack_{n}")).await.refused(401, "unauthorized");
     };
     let guesses = futures::future::join_all((0..100).map(guess));
     let legitimate = async {
