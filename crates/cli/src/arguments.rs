@@ -8,8 +8,9 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, approvals, audit, bridge, call, demo, doctor, git, guard, handoffs, hook, init, keys, locks, mcp, memory,
-    messages, migrate, network, output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
+    agents, approvals, audit, bridge, call, demo, doctor, features, git, guard, handoffs, hook, init, keys, locks, mcp,
+    memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, run, serve, status, team, watch,
+    work,
 };
 
 const EXIT_CODES: &str = "\
@@ -80,6 +81,12 @@ pub enum Command {
     /// Tell other agents something, and read what they told you
     #[command(subcommand)]
     Message(messages::Message),
+    /// Say what is being built and what it will change, and see what meets
+    #[command(subcommand)]
+    Feature(features::Feature),
+    /// Queue finished features, and see what stands in the way of merging them
+    #[command(subcommand)]
+    Merge(merge::Merge),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -160,6 +167,8 @@ impl Command {
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
             Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
+            Self::Feature(feature) => at_desk(globals, async |desk| features::run(desk, feature).await),
+            Self::Merge(merge) => at_desk(globals, async |desk| merge::run(desk, merge).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => audit::run(globals, audit),

@@ -4,6 +4,7 @@ use model::approvals::ApprovalStatus;
 use model::command::{Outcome, Refusal};
 use model::key::BadKey;
 use model::limits::Limit;
+use model::merge_queue::MergeState;
 use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -194,6 +195,18 @@ impl Failure {
     }
 }
 
+/// What may follow on a state of the merge queue.
+fn way_on(state: MergeState) -> &'static str {
+    match state {
+        MergeState::Queued => "run_pre_merge_checks comes next",
+        MergeState::PreMergeCheck => "its checks are run; run_pre_merge_checks begins them again",
+        MergeState::Ready => "it waits for its turn to be merged",
+        MergeState::Merging => "it is being merged",
+        MergeState::Merged => "it is done; register_feature and enqueue_merge begin anew",
+        MergeState::Blocked => "its note says what is wrong; enqueue_merge puts it at the end of the queue again",
+    }
+}
+
 /// What happened, why, and what to do next.
 pub fn in_words(refusal: &Refusal) -> String {
     match refusal {
@@ -288,6 +301,27 @@ pub fn in_words(refusal: &Refusal) -> String {
         Refusal::ApprovalMismatch { approval_id } => format!(
             "approval {approval_id} is for another agent, another session, or something else than this: an approval lets \
              exactly that through which it was asked for"
+        ),
+        Refusal::FeatureNotFound { feature_id } => {
+            format!("there is no feature {feature_id} in this project: register_feature makes it known")
+        }
+        Refusal::FeatureNotActive { feature_id, status } => {
+            format!("feature {feature_id} is {} already: register it again if there is more to do", status.as_str())
+        }
+        Refusal::TooManyFeatures { limit } => format!(
+            "{limit} features are active, and no more may be at once: end with deregister_feature those that are done"
+        ),
+        Refusal::MergeEntryNotFound { feature_id } => {
+            format!("feature {feature_id} is not in the merge queue: enqueue_merge puts it there")
+        }
+        Refusal::MergeStateRefused { feature_id, from, to } => format!(
+            "the entry of {feature_id} is {} and cannot become {}: {}",
+            from.as_str(),
+            to.as_str(),
+            way_on(*from)
+        ),
+        Refusal::MergeInProgress { feature_id } => format!(
+            "{feature_id} is being merged: wait for that to end; if whoever did it is gone, set_merge_state queued first"
         ),
         Refusal::SealMismatch { size } => format!(
             "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \

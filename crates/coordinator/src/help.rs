@@ -57,6 +57,7 @@ impl From<&'static Entry> for About {
             let method = match route.method {
                 Method::Get => "GET",
                 Method::Post => "POST",
+                Method::Delete => "DELETE",
             };
             format!("{method} {}", route.path)
         };

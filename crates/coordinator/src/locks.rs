@@ -73,6 +73,9 @@ pub struct AcquireAnswer {
     /// Larger than that of every earlier grant; show it again with writes that depend on the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     fencing_token: Option<i64>,
+    /// Features of others that claim what you locked: coordinate with them before you change it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    claimed_by_features: Vec<ClaimedBy>,
     /// Each key, when several were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     locks: Vec<Granted>,
@@ -91,6 +94,36 @@ pub struct AcquireAnswer {
     /// What happened and what to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+}
+
+/// A feature's claim that a granted key overlaps.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ClaimedBy {
+    feature_id: String,
+    /// Who registered it.
+    registered_by: String,
+    claim: String,
+    /// The key that you locked.
+    file_path: String,
+}
+
+impl ClaimedBy {
+    fn of(grant: &Grant) -> impl Iterator<Item = Self> {
+        grant.claimed_by.iter().map(|met| Self {
+            feature_id: met.feature_id.to_string(),
+            registered_by: met.agent_id.to_string(),
+            claim: met.claim.to_string(),
+            file_path: grant.key.to_string(),
+        })
+    }
+
+    fn in_words(&self) -> String {
+        format!(
+            "{} is yours, and feature {} of {} claims {}: your changes will meet when they are merged; agree with {} first \
+             (send_message), or pass feature_id if you work for that feature",
+            self.file_path, self.feature_id, self.registered_by, self.claim, self.registered_by
+        )
+    }
 }
 
 /// One key of several.
@@ -209,8 +242,12 @@ fn granted(keys: &[LockKey], grants: &[Grant]) -> AcquireAnswer {
         action: action(grants.iter().all(|g| g.refreshed)),
         expires_at: grants.iter().map(|g| g.expires_at).min(),
         fencing_token: grants.iter().map(|g| g.fencing_token).max(),
+        claimed_by_features: grants.iter().flat_map(ClaimedBy::of).collect(),
         ..AcquireAnswer::nothing(keys)
     };
+    if let Some(met) = answer.claimed_by_features.first() {
+        answer.message = Some(met.in_words());
+    }
     if grants.len() > 1 {
         let find = |key: &LockKey| grants.iter().find(|grant| grant.key == *key);
         let mut seen = std::collections::BTreeSet::new();
@@ -237,6 +274,7 @@ impl AcquireAnswer {
             file_path: keys.first().map(ToString::to_string).unwrap_or_default(),
             expires_at: None,
             fencing_token: None,
+            claimed_by_features: vec![],
             locks: vec![],
             reason: None,
             locked_by: None,

@@ -51,8 +51,10 @@ pub enum BodyIdentity {
 pub enum Method {
     /// Arguments in path and query.
     Get,
-    /// Arguments in a JSON body.
+    /// Arguments in path and JSON body.
     Post,
+    /// Arguments in path and query.
+    Delete,
 }
 
 /// One way to reach an operation over HTTP. `{name}` in the path is a field of the request.
@@ -68,6 +70,20 @@ impl Route {
     /// A GET route.
     pub const fn get(path: &'static str) -> Self {
         Self { method: Method::Get, path }
+    }
+
+    /// A DELETE route.
+    pub const fn delete(path: &'static str) -> Self {
+        Self { method: Method::Delete, path }
+    }
+
+    /// Is the field of this name in the path?
+    pub fn has_in_path(&self, field: &str) -> bool {
+        self.path
+            .split('{')
+            .skip(1)
+            .filter_map(|rest| rest.split('}').next())
+            .any(|name| name.trim_start_matches('*') == field)
     }
 
     /// A POST route.

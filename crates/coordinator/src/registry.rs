@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::operation::Entry;
 use crate::{
-    approvals, audit, guardrails, handoffs, help, locks, memories, messages, network, policies, ports, profiles,
-    rulebook, sessions, skills, work, working_memory,
+    approvals, audit, features, guardrails, handoffs, help, locks, memories, merge_queue, messages, network, policies,
+    ports, profiles, rulebook, sessions, skills, work, working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -41,6 +41,19 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<working_memory::GetNotes>(),
         Entry::of::<skills::RecordSkillUse>(),
         Entry::of::<skills::RecallSkills>(),
+        Entry::of::<features::RegisterFeature>(),
+        Entry::of::<features::DeregisterFeature>(),
+        Entry::of::<features::GetFeature>(),
+        Entry::of::<features::ListActiveFeatures>(),
+        Entry::of::<features::AnalyzeFeatureConflicts>(),
+        Entry::of::<features::branches::FeatureDrift>(),
+        Entry::of::<merge_queue::EnqueueMerge>(),
+        Entry::of::<merge_queue::GetMergeQueue>(),
+        Entry::of::<merge_queue::GetNextMerge>(),
+        Entry::of::<merge_queue::RunPreMergeChecks>(),
+        Entry::of::<merge_queue::MarkMerged>(),
+        Entry::of::<merge_queue::SetMergeState>(),
+        Entry::of::<merge_queue::RemoveFromMergeQueue>(),
         Entry::of::<network::CheckNetwork>(),
         Entry::of::<network::ListNetworkRules>(),
         Entry::of::<network::ChangeNetworkRules>(),

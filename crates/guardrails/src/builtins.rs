@@ -71,6 +71,7 @@ impl Walker<'_> {
         }
         self.judge(&program, args);
         self.touches(&program, args);
+        self.reaches(&program, args);
         if let Some(flow) = self.builtin(&program, args, stdin) {
             return flow;
         }

@@ -70,6 +70,25 @@ pub struct Guard {
     rules: Rules,
 }
 
+/// A verdict, and what else is seen in a command.
+#[derive(Debug, Clone)]
+pub struct Study {
+    /// May it run?
+    pub verdict: Verdict,
+    /// The files that it changes or shows, each once.
+    pub touched: Vec<Touch>,
+    /// The hosts that it speaks to, each once: `scheme://host[:port]`, or `host[:port]`.
+    pub reached: Vec<String>,
+}
+
+/// What is seen in one command.
+#[derive(Default)]
+struct Seen {
+    violations: Vec<Violation>,
+    touched: Vec<Touch>,
+    reached: Vec<String>,
+}
+
 impl Guard {
     /// With the packs that come with the program, whose examples were tested when it was built.
     pub fn builtin() -> Result<Self, BadPack> {
@@ -121,20 +140,19 @@ impl Guard {
 
     /// Decides.
     pub fn check(&self, request: &Request<'_>) -> Verdict {
-        self.study(request).0
+        self.study(request).verdict
     }
 
-    /// Decides, and tells which files the command changes or shows, each once.
-    pub fn study(&self, request: &Request<'_>) -> (Verdict, Vec<Touch>) {
+    /// Decides, and tells what else is seen in the command.
+    pub fn study(&self, request: &Request<'_>) -> Study {
         let trust = request.trust.unwrap_or(Trust::STANDARD);
-        let (mut violations, mut touched) = (vec![], vec![]);
+        let mut seen = Seen::default();
         if !request.command.is_empty() {
-            let (broken, files) = self.check_command(request, request.command, 0, trust, request.command);
-            violations.extend(broken);
-            touched.extend(files);
+            seen = self.check_command(request, request.command, 0, trust, request.command);
         }
+        let Seen { mut violations, mut touched, mut reached } = seen;
         for (at, line) in commands_in(request.prose) {
-            violations.extend(self.check_command(request, line, at, trust, request.prose).0);
+            violations.extend(self.check_command(request, line, at, trust, request.prose).violations);
         }
         for path in request.file_paths {
             let text = unmarked(path);
@@ -151,27 +169,22 @@ impl Guard {
         let decision = violations.iter().map(|violation| violation.decision).max().unwrap_or(Decision::Allow);
         touched.sort();
         touched.dedup();
-        (Verdict { decision, violations }, touched)
+        reached.sort();
+        reached.dedup();
+        Study { verdict: Verdict { decision, violations }, touched, reached }
     }
 
-    fn check_command(
-        &self,
-        request: &Request<'_>,
-        command: &str,
-        at: usize,
-        trust: Trust,
-        whole: &str,
-    ) -> (Vec<Violation>, Vec<Touch>) {
+    fn check_command(&self, request: &Request<'_>, command: &str, at: usize, trust: Trust, whole: &str) -> Seen {
         let text = unmarked(command);
         let budget = Budget::new(text.len());
         let mut walker = Walker::new(&self.rules, &budget, surroundings(request));
         walker.start(&text);
-        let touched = std::mem::take(&mut walker.touched);
+        let (touched, reached) = (std::mem::take(&mut walker.touched), std::mem::take(&mut walker.hosts));
         let mut violations = self.violations(walker.found(), trust, whole, at);
         if budget.is_overdrawn() {
             violations.push(too_much(&text, at));
         }
-        (violations, touched)
+        Seen { violations, touched, reached }
     }
 
     fn violations(&self, found: Vec<Found>, trust: Trust, text: &str, at: usize) -> Vec<Violation> {

@@ -25,6 +25,7 @@ mod names;
 mod options;
 mod place;
 mod powershell;
+mod reach;
 mod rules;
 mod shape;
 mod shell;
@@ -36,7 +37,7 @@ mod verdict;
 mod walk;
 mod wrapper;
 
-pub use guard::{Guard, Packs, Request};
+pub use guard::{Guard, Packs, Request, Study};
 pub use rules::{BadPack, Examples, Rule, pack_name};
 pub use touch::{Touch, Way};
 pub use verdict::{Decision, PROFILES, Severity, Trust, Verdict, Violation};

@@ -64,6 +64,8 @@ pub struct Walker<'g> {
     has_loaded: bool,
     /// Which files are changed or shown.
     pub(crate) touched: Vec<Touch>,
+    /// Hosts that are spoken to.
+    pub(crate) hosts: Vec<String>,
     found: Vec<Found>,
 }
 
@@ -97,6 +99,7 @@ impl<'g> Walker<'g> {
             loads: false,
             has_loaded: false,
             touched: vec![],
+            hosts: vec![],
             found: vec![],
         }
     }

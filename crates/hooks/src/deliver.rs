@@ -1,12 +1,16 @@
-//! What waits for an agent, told between its tool calls: messages, files that came free, tasks that are its own.
+//! What waits for an agent, told between its tool calls: messages, files that came free, tasks that are its own, and what
+//! was decided about its requests.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, Trouble, items, text};
 use crate::log::{Line, Notes};
 
-/// How often tasks are looked for, in milliseconds.
+/// How often tasks and decisions are looked for, in milliseconds.
 const TASKS_EVERY: u64 = 5_000;
+/// A decision that is older, in seconds, was told in an earlier session or can wait no longer.
+const DECIDED_WITHIN: i64 = 3_600;
 /// So much of a text is told.
 const EXCERPT: usize = 300;
 
@@ -21,6 +25,7 @@ pub async fn news(desk: &Desk, notes: &Notes, now: u64) -> Result<(Option<String
     if notes.is_time("tasks", TASKS_EVERY, now) {
         lines.push(Line::Did { what: "tasks".into(), at: now });
         tasks(desk, notes, &mut told, &mut lines).await?;
+        decisions(desk, notes, now, &mut told, &mut lines).await?;
     }
     Ok(((!told.is_empty()).then(|| told.join("\n")), lines))
 }
@@ -57,6 +62,43 @@ async fn tasks(desk: &Desk, notes: &Notes, told: &mut Vec<String>, lines: &mut V
             ));
             lines.push(Line::Told { what });
         }
+    }
+    Ok(())
+}
+
+async fn decisions(
+    desk: &Desk,
+    notes: &Notes,
+    now: u64,
+    told: &mut Vec<String>,
+    lines: &mut Vec<Line>,
+) -> Result<(), Trouble> {
+    let me = desk.caller().agent_id.as_str();
+    let listed = desk.ask("list_approvals", json!({"agent_id": me, "limit": 20})).await?;
+    let since = i64::try_from(now / 1000).unwrap_or(i64::MAX).saturating_sub(DECIDED_WITHIN);
+    for approval in items(&listed["approvals"]) {
+        let decided_at = text(approval, "decided_at").parse::<Timestamp>().ok();
+        let is_news = decided_at.is_some_and(|at| at.as_second() >= since);
+        let status = text(approval, "status");
+        let what = format!("{status} {}", text(approval, "approval_id"));
+        if !is_news || !matches!(status, "approved" | "denied") || notes.is_told(&what) {
+            continue;
+        }
+        let resource = excerpt(text(approval, "resource"), EXCERPT);
+        let note = match text(approval, "note") {
+            "" => String::new(),
+            note => format!(" They say: {}", excerpt(note, EXCERPT)),
+        };
+        let by = text(approval, "decided_by");
+        told.push(match status {
+            "approved" => format!(
+                "{by} approved what you asked for ({}, until {}): {resource}.{note}",
+                text(approval, "scope"),
+                text(approval, "expires_at")
+            ),
+            _ => format!("{by} denied what you asked for: {resource}.{note} Find another way."),
+        });
+        lines.push(Line::Told { what });
     }
     Ok(())
 }

@@ -61,7 +61,9 @@ impl Desk {
                     Trouble::Away("COORDINATION_API_URL names a server, and COORDINATION_API_KEY is not set".into())
                 })?;
                 let target = Target { url: url.clone(), key, project: settings.named_project.clone() };
-                Way::Remote(Box::new(Remote::new(&target).map_err(Trouble::Away)?))
+                let remote = Remote::new(&target).map_err(Trouble::Away)?;
+                remote.reach().await.map_err(Trouble::Away)?;
+                Way::Remote(Box::new(remote))
             }
             None => {
                 let opened = Coordinator::open(settings.clone()).await;

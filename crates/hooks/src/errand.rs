@@ -15,7 +15,7 @@ use crate::desk::{Desk, Trouble};
 use crate::event::{Answer, Moment, Tool, Verdict};
 use crate::log::{Line, Notes};
 use crate::site::Place;
-use crate::{brief, deliver, handoff, leases, net};
+use crate::{brief, deliver, handoff, leases, net, reach};
 
 /// How often an agent at work is heard of, and what it holds is looked after, in milliseconds.
 const BEAT: u64 = 60_000;
@@ -37,6 +37,15 @@ pub struct Wish {
     pub change: Vec<Place>,
     /// What else would be changed: nobody else may hold any of it.
     pub spare: Vec<Place>,
+    /// Hosts that would be spoken to, as addresses or bare.
+    pub reach: Vec<String>,
+}
+
+impl Wish {
+    /// Is there nothing to ask for?
+    pub fn is_empty(&self) -> bool {
+        self.change.is_empty() && self.spare.is_empty() && self.reach.is_empty()
+    }
 }
 
 /// What is to be done at the coordinator.
@@ -115,6 +124,9 @@ impl Errand {
     }
 
     async fn before(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
+        if let Some(reason) = reach::refusal(desk, &self.wish.reach).await? {
+            return Ok((Answer::deny(reason), vec![]));
+        }
         let spare: Vec<&LockKey> = self.wish.spare.iter().map(|place| &place.key).collect();
         if let Some(reason) = leases::conflict(desk, &spare).await? {
             return Ok((Answer::deny(reason), vec![]));

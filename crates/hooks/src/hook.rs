@@ -12,7 +12,7 @@ use coordinator::agent::caller_of;
 use coordinator::local_sessions::{LocalSession, LocalSessions, Naming, agent_process};
 use coordinator::settings::{BadSettings, Settings};
 use coordinator::without_secrets;
-use guardrails::{Decision, Guard, Request, Touch, Trust, Way};
+use guardrails::{Decision, Guard, Request, Study, Touch, Trust, Way};
 use model::id::{Caller, SessionId};
 
 use crate::clients::{Client, Reply};
@@ -67,7 +67,7 @@ fn outside(client: Client, said: &Event, around: &Surroundings<'_>) -> Answer {
     match &said.moment {
         Moment::Before(Tool::Shell { command, directory }) => {
             let trust = Trust::of_profile(kind_of(client));
-            judge(command, &place_of(said, directory.as_deref()), around.home.as_deref(), trust).0
+            judged(&study(command, &place_of(said, directory.as_deref()), around.home.as_deref(), trust))
         }
         _ => Answer::silent(),
     }
@@ -86,21 +86,22 @@ fn place_of(said: &Event, directory: Option<&str>) -> PathBuf {
     directory.map_or_else(|| said.cwd.clone(), |directory| said.cwd.join(directory))
 }
 
-/// What the guard says, and which files the command touches.
-fn judge(command: &str, directory: &Path, home: Option<&str>, trust: Option<Trust>) -> (Answer, Vec<Touch>) {
-    let cwd = directory.to_str();
-    let Ok(guard) = Guard::builtin() else { return (Answer::silent(), vec![]) };
-    let (verdict, touched) = guard.study(&Request { command, cwd, home, trust, ..Request::default() });
-    let Some(first) = verdict.violations.first().filter(|_| verdict.decision > Decision::Allow) else {
-        return (Answer::silent(), touched);
-    };
+/// What the guard sees in a command.
+fn study(command: &str, directory: &Path, home: Option<&str>, trust: Option<Trust>) -> Option<Study> {
+    let guard = Guard::builtin().ok()?;
+    Some(guard.study(&Request { command, cwd: directory.to_str(), home, trust, ..Request::default() }))
+}
+
+/// What it says to it.
+fn judged(study: &Option<Study>) -> Answer {
+    let Some(verdict) = study.as_ref().map(|study| &study.verdict) else { return Answer::silent() };
+    let Some(first) = verdict.violations.first() else { return Answer::silent() };
     let text = format!("{} {} [{}: {}]", first.reason, first.suggestion, first.rule, excerpt(&first.matched_text, 120));
-    let answer = match verdict.decision {
+    match verdict.decision {
         Decision::Block => Answer::deny(text),
         Decision::Ask => Answer { verdict: Verdict::Ask(text), context: None },
         _ => Answer::silent(),
-    };
-    (answer, touched)
+    }
 }
 
 /// One event in one session.
@@ -207,7 +208,7 @@ impl<'a> Hook<'a> {
 
     fn needs_coordinator(&self, wish: &Wish) -> bool {
         match &self.said.moment {
-            Moment::Before(_) => !wish.change.is_empty() || !wish.spare.is_empty(),
+            Moment::Before(_) => !wish.is_empty(),
             Moment::Other => false,
             _ => true,
         }
@@ -225,12 +226,13 @@ impl<'a> Hook<'a> {
             Moment::Before(Tool::Shell { command, directory }) => {
                 let trust = Trust::of_profile(session.map_or(kind_of(self.client), |session| &session.agent_type));
                 let directory = place_of(self.said, directory.as_deref());
-                let (verdict, touched) = judge(command, &directory, self.around.home.as_deref(), trust);
-                answer = verdict;
-                wish = self.wish(&directory, &touched);
+                let seen = study(command, &directory, self.around.home.as_deref(), trust);
+                answer = judged(&seen);
+                if let Some(seen) = seen {
+                    wish = Wish { reach: seen.reached, ..self.wish(&directory, &seen.touched) };
+                }
             }
-            // Whether a host may be spoken to is decided here once there are network policies to ask.
-            Moment::Before(Tool::Fetch(_)) => {}
+            Moment::Before(Tool::Fetch(address)) => wish.reach.push(address.clone()),
             Moment::Before(Tool::Read(paths)) | Moment::After(Tool::Read(paths)) => {
                 let known = self.places(&self.said.cwd, paths).into_iter();
                 log.add(known.map(|place| Line::Knows { f: fingerprint::take(&place.path), p: place.path }).collect());
@@ -241,7 +243,8 @@ impl<'a> Hook<'a> {
             }
             Moment::After(Tool::Shell { command, directory }) => {
                 let directory = place_of(self.said, directory.as_deref());
-                let touched = judge(command, &directory, self.around.home.as_deref(), None).1;
+                let touched = study(command, &directory, self.around.home.as_deref(), None);
+                let touched = touched.map(|seen| seen.touched).unwrap_or_default();
                 let changed = self.wish(&directory, &touched).change.into_iter();
                 // What a command goes on writing in the background is nothing that the agent must read again.
                 let line = |place: Place| match log.notes.knows(&place.path) {
@@ -331,8 +334,7 @@ impl<'a> Hook<'a> {
             return Answer::silent();
         }
         let is_strict = self.settings.as_ref().is_ok_and(|settings| settings.strict);
-        let touches = !wish.change.is_empty() || !wish.spare.is_empty();
-        if is_strict && touches && matches!(self.said.moment, Moment::Before(_)) {
+        if is_strict && !wish.is_empty() && matches!(self.said.moment, Moment::Before(_)) {
             return Answer::deny(format!(
                 "The coordinator cannot be reached ({why}), and this project is strict: nothing is changed without it. \
                  `coordinator doctor` says what is wrong."

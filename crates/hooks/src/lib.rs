@@ -2,7 +2,8 @@
 //!
 //! - [`event`]: what happened and what is said to it, whichever client it is; [`clients`]: how each one puts it
 //! - [`hook`]: what is done at each moment, step by step: what can be told from this machine alone ([`log`],
-//!   [`fingerprint`], the guard), and what the coordinator decides ([`desk`], [`errand`], [`leases`], [`deliver`])
+//!   [`fingerprint`], the guard), and what the coordinator decides ([`desk`], [`errand`], [`leases`], [`reach`],
+//!   [`deliver`])
 //! - [`brief`], [`handoff`]: what a session is told when it begins, and what it leaves
 //! - [`net`]: the second net, for what no hook saw
 //! - [`git`]: git's own hooks, for whoever has none of these
@@ -23,4 +24,5 @@ mod leases;
 pub mod log;
 mod net;
 pub mod patch;
+mod reach;
 pub mod site;

@@ -17,6 +17,14 @@ pub fn of_url(entry: &Entry, path: &RawPathParams, query: &str) -> Value {
     Value::Object(arguments)
 }
 
+/// The arguments of a body, with those in the path, which win. What is no object is left for the schema to refuse.
+pub fn with_path(path: &RawPathParams, mut body: Value) -> Value {
+    if let Some(arguments) = body.as_object_mut() {
+        arguments.extend(path.iter().map(|(name, text)| (name.to_owned(), text.into())));
+    }
+    body
+}
+
 fn insert(entry: &Entry, arguments: &mut Map<String, Value>, name: &str, text: &str) {
     match kind(entry, name) {
         Some("array") => {

@@ -102,6 +102,7 @@ fn method_router(entry: &'static Entry, route: Route) -> MethodRouter<Arc<Coordi
     let filter = match route.method {
         Method::Get => axum::routing::MethodFilter::GET,
         Method::Post => axum::routing::MethodFilter::POST,
+        Method::Delete => axum::routing::MethodFilter::DELETE,
     };
     on(filter, async move |State(coordinator), path, request| {
         match operate(coordinator, entry, route, path, request).await {
@@ -124,11 +125,13 @@ async fn operate(
     let project = project(&coordinator, &principal, &head.headers)?;
     let path = path.map_err(|e| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", &e.body_text()))?;
     let arguments = match route.method {
-        Method::Get => arguments::of_url(entry, &path, head.uri.query().unwrap_or_default()),
-        Method::Post => body_json(&head.headers, body).await?,
+        Method::Get | Method::Delete => arguments::of_url(entry, &path, head.uri.query().unwrap_or_default()),
+        Method::Post if !route.path.contains('{') => body_json(&head.headers, body).await?,
+        Method::Post => arguments::with_path(&path, optional_json(&head.headers, body).await?),
     };
     let answer = coordinator.call_as(entry, &project, &principal, arguments).await?;
-    let is_missing = route.method == Method::Get && answer["reason"] == "task_not_found";
+    let is_missing = route.method == Method::Get
+        && ["task_not_found", "feature_not_found"].iter().any(|reason| answer["reason"] == *reason);
     let status = if is_missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
     Ok((status, Json(answer)).into_response())
 }
@@ -182,9 +185,19 @@ fn project(coordinator: &Coordinator, principal: &Principal, headers: &HeaderMap
     }
 }
 
+/// As [`body_json`], where the path says enough for there to be no body.
+async fn optional_json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+    let bytes = body_bytes(headers, body).await?;
+    if bytes.is_empty() { Ok(json!({})) } else { parsed(&bytes) }
+}
+
 async fn body_json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     let bytes = body_bytes(headers, body).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    parsed(&bytes)
+}
+
+fn parsed(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "invalid_json", &format!("the body is not JSON: {error}"))
     })
 }

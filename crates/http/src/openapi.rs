@@ -74,6 +74,7 @@ fn method_name(route: Route) -> &'static str {
     match route.method {
         Method::Get => "get",
         Method::Post => "post",
+        Method::Delete => "delete",
     }
 }
 
@@ -108,8 +109,9 @@ fn operation(entry: &Entry, route: Route, id: &str) -> Value {
         },
     });
     match route.method {
+        Method::Delete => parameters.extend(url_parameters(entry, route, |_| true)),
         Method::Get => {
-            parameters.extend(url_parameters(entry, route));
+            parameters.extend(url_parameters(entry, route, |_| true));
             if route.path.contains('{') && entry.answer_schema()["properties"].get("reason").is_some() {
                 operation["responses"]["404"] = json!({
                     "description": "There is no such thing.",
@@ -120,20 +122,39 @@ fn operation(entry: &Entry, route: Route, id: &str) -> Value {
         Method::Post => {
             operation["responses"]["400"] = problem("The body is not JSON.");
             operation["responses"]["413"] = problem("The body is too large.");
+            let in_path = |name: &str| route.has_in_path(name);
+            parameters.extend(url_parameters(entry, route, in_path));
+            let (schema, required) = match route.path.contains('{') {
+                true => (without(entry.body_schema(), in_path), false),
+                false => (entry.body_schema().clone(), true),
+            };
             operation["requestBody"] =
-                json!({"required": true, "content": {"application/json": {"schema": entry.body_schema()}}});
+                json!({"required": required, "content": {"application/json": {"schema": schema}}});
         }
     }
     operation["parameters"] = Value::Array(parameters);
     operation
 }
 
-fn url_parameters(entry: &Entry, route: Route) -> Vec<Value> {
+/// The schema of an object without some of its fields.
+fn without(schema: &Value, gone: impl Fn(&str) -> bool) -> Value {
+    let mut schema = schema.clone();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| !gone(name));
+    }
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|name| !name.as_str().is_some_and(&gone));
+    }
+    schema
+}
+
+fn url_parameters(entry: &Entry, route: Route, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
     let Some(properties) = entry.body_schema()["properties"].as_object() else { return vec![] };
     properties
         .iter()
+        .filter(|(name, _)| wanted(name))
         .map(|(name, schema)| {
-            let in_path = route.path.contains(&format!("{{{name}}}")) || route.path.contains(&format!("{{*{name}}}"));
+            let in_path = route.has_in_path(name);
             json!({
                 "name": name,
                 "in": if in_path { "path" } else { "query" },

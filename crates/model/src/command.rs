@@ -11,12 +11,14 @@ use crate::JsonText;
 use crate::api_keys::ApiKey;
 use crate::approvals::{ApprovalStatus, DecideApproval, Pass, RequestApproval};
 use crate::chain::Seal;
+use crate::features::{ClaimedBy, DeregisterFeature, FeatureEnd, FeatureStatus, RegisterFeature};
 use crate::handoffs::Notes;
-use crate::id::{AgentId, Caller, SessionId};
+use crate::id::{AgentId, Caller, FeatureId, SessionId};
 use crate::key::LockKey;
 use crate::limits::{Limit, Limits};
 use crate::locks::{Lock, LockMode, Waiter};
 use crate::memories::Remember;
+use crate::merge_queue::{EnqueueMerge, MergeEntry, MergeState, MoveMerge};
 use crate::messages::{Audience, Message};
 use crate::network::NetworkCheck;
 use crate::rulebook::{PutRule, RuleKind};
@@ -111,6 +113,19 @@ pub enum Action {
     NoteKeyUse {
         /// Which.
         id: Uuid,
+    },
+    /// Say what is being built, where, and what it claims.
+    RegisterFeature(RegisterFeature),
+    /// End a feature, and free its claims.
+    DeregisterFeature(DeregisterFeature),
+    /// Put a feature into the merge queue.
+    EnqueueMerge(EnqueueMerge),
+    /// Move an entry of the merge queue to another state.
+    MoveMerge(MoveMerge),
+    /// Take an entry out of the merge queue.
+    RemoveMerge {
+        /// Which.
+        feature_id: FeatureId,
     },
     /// Remove the oldest rows of the trail, which this seals.
     PruneAudit(Seal),
@@ -461,6 +476,39 @@ pub enum Outcome {
         /// The key's id.
         id: Uuid,
     },
+    /// The feature is active.
+    FeatureRegistered {
+        /// Which.
+        feature_id: FeatureId,
+        /// Was it active already?
+        updated: bool,
+    },
+    /// The feature has ended, and its claims are free.
+    FeatureDeregistered {
+        /// Which.
+        feature_id: FeatureId,
+        /// As what.
+        end: FeatureEnd,
+    },
+    /// The feature is in the merge queue.
+    MergeEnqueued {
+        /// Its entry.
+        entry: Box<MergeEntry>,
+        /// Was it there already?
+        repeated: bool,
+    },
+    /// The entry is in the state that was asked for.
+    MergeMoved {
+        /// It.
+        entry: Box<MergeEntry>,
+        /// Did its feature end by it?
+        completed: bool,
+    },
+    /// The entry is no longer in the merge queue.
+    MergeRemoved {
+        /// Whose it was.
+        feature_id: FeatureId,
+    },
     /// The oldest rows of the trail are gone.
     AuditPruned {
         /// How many.
@@ -514,6 +562,10 @@ pub struct Grant {
     pub fencing_token: i64,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The features of others that claim it, oldest first, at most
+    /// [`CLAIMED_BY_LIMIT`](crate::features::CLAIMED_BY_LIMIT).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed_by: Vec<ClaimedBy>,
 }
 
 /// Why an acquisition is held up.
@@ -689,6 +741,42 @@ pub enum Refusal {
         /// Which.
         approval_id: Uuid,
     },
+    /// No such feature in this project.
+    FeatureNotFound {
+        /// Which.
+        feature_id: FeatureId,
+    },
+    /// The feature has ended.
+    FeatureNotActive {
+        /// Which.
+        feature_id: FeatureId,
+        /// As what.
+        status: FeatureStatus,
+    },
+    /// As many features are active as may be at once.
+    TooManyFeatures {
+        /// How many.
+        limit: u32,
+    },
+    /// The feature is not in the merge queue.
+    MergeEntryNotFound {
+        /// Which.
+        feature_id: FeatureId,
+    },
+    /// An entry of the merge queue does not go from the one state to the other.
+    MergeStateRefused {
+        /// Whose entry.
+        feature_id: FeatureId,
+        /// Where it stands.
+        from: MergeState,
+        /// Where it was to go.
+        to: MergeState,
+    },
+    /// The entry is being landed and cannot be taken out of the merge queue.
+    MergeInProgress {
+        /// Whose entry.
+        feature_id: FeatureId,
+    },
     /// The seal is not that of the trail's oldest rows, or leaves no row after them.
     SealMismatch {
         /// How many rows it seals.
@@ -758,6 +846,12 @@ impl Refusal {
             Self::OwnApproval { .. } => "own_approval",
             Self::ApprovalSettled { .. } => "approval_settled",
             Self::ApprovalMismatch { .. } => "approval_mismatch",
+            Self::FeatureNotFound { .. } => "feature_not_found",
+            Self::FeatureNotActive { .. } => "feature_not_active",
+            Self::TooManyFeatures { .. } => "too_many_features",
+            Self::MergeEntryNotFound { .. } => "merge_entry_not_found",
+            Self::MergeStateRefused { .. } => "merge_state_refused",
+            Self::MergeInProgress { .. } => "merge_in_progress",
             Self::SealMismatch { .. } => "seal_mismatch",
             Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",

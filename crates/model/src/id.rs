@@ -1,4 +1,4 @@
-//! Names that clients choose: agents, sessions, projects.
+//! Names that clients choose: agents, sessions, features, projects.
 
 use std::fmt;
 
@@ -64,6 +64,11 @@ name!(
     /// One run of an agent: what a heartbeat keeps alive.
     SessionId,
     "session id"
+);
+name!(
+    /// Something that is being built, on a branch of its own.
+    FeatureId,
+    "feature id"
 );
 name!(
     /// A world of its own: no record of one project is visible in another.

@@ -8,6 +8,7 @@
 //!   module a capability
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`approvals`]: what an agent was refused and a person may let it do
+//! - [`features`], [`merge_queue`]: what is being built, what it claims, and when it is merged
 //! - [`network`]: what was asked of the network, and answered
 //! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`chain`], [`merkle`]: how the audit trail is hashed
@@ -19,6 +20,7 @@ pub mod approvals;
 pub mod audit;
 pub mod chain;
 pub mod command;
+pub mod features;
 mod glob;
 pub mod handoffs;
 pub mod id;
@@ -26,6 +28,7 @@ pub mod key;
 pub mod limits;
 pub mod locks;
 pub mod memories;
+pub mod merge_queue;
 pub mod merkle;
 pub mod messages;
 pub mod network;

@@ -24,11 +24,13 @@ use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
+use model::features::{Feature, FeatureFilter};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::merge_queue::{MergeEntry, MergeScope};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
@@ -106,6 +108,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// All skills, last used first (at most 1,000).
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>, StoreError>;
+
+    /// The features, oldest first.
+    async fn features(&self, project: &Project, filter: &FeatureFilter) -> Result<Vec<Feature>, StoreError>;
+
+    /// The entries of the merge queue that are open, first come first, or those that were merged, latest first; at most
+    /// `limit`.
+    async fn merge_entries(
+        &self,
+        project: &Project,
+        scope: MergeScope,
+        limit: u32,
+    ) -> Result<Vec<MergeEntry>, StoreError>;
 
     /// A page of requests for approvals, newest first.
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;

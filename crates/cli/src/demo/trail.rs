@@ -222,6 +222,7 @@ mod tests {
 
     fn granted(seq: i64, agent: &str, key: &str) -> AuditEntry {
         let grant = model::command::Grant {
+            claimed_by: vec![],
             key: LockKey::parse(key).unwrap(),
             refreshed: false,
             fencing_token: seq,

@@ -13,6 +13,7 @@ mod init;
 mod locks;
 mod mcp;
 mod memory;
+mod merging;
 mod network;
 mod official_client;
 mod ports;

@@ -7,6 +7,7 @@ mod doors;
 mod guardrails;
 mod keys;
 mod memories;
+mod merging;
 mod minimal;
 mod network;
 mod registry;

@@ -45,9 +45,22 @@ pub async fn call(coordinator: &Coordinator, who: &Caller, name: &str, arguments
     coordinator.call(entry, coordinator.default_project(), who, Door::Mcp, arguments).await
 }
 
-/// The operations whose least request makes sense, and which any agent may call: all but those that change rules.
+/// What is done with a feature that there must be.
+const NEED_A_FEATURE: [&str; 6] = [
+    "deregister_feature",
+    "enqueue_merge",
+    "run_pre_merge_checks",
+    "mark_merged",
+    "set_merge_state",
+    "remove_from_merge_queue",
+];
+
+/// The operations whose least request makes sense where there is nothing yet, and which any agent may call: all but those
+/// that change rules.
 pub fn ordinary() -> impl Iterator<Item = &'static Entry> {
-    registry::operations().iter().filter(|entry| entry.action.level < policy::Trust::Admin)
+    let is_ordinary =
+        |entry: &&Entry| entry.action.level < policy::Trust::Admin && !NEED_A_FEATURE.contains(&entry.name);
+    registry::operations().iter().filter(is_ordinary)
 }
 
 /// The least that the operation accepts as a tool.

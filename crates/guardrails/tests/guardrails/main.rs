@@ -4,5 +4,6 @@
 mod corpus;
 mod disguises;
 mod packs;
+mod reaches;
 mod touches;
 mod work;

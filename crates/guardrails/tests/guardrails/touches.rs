@@ -5,7 +5,7 @@ use guardrails::{Guard, Request, Way};
 fn touched(command: &str) -> String {
     let guard = Guard::builtin().unwrap();
     let request = Request { command, cwd: Some("/work/project"), home: Some("/home/ann"), ..Request::default() };
-    let each = guard.study(&request).1.into_iter().map(|touch| {
+    let each = guard.study(&request).touched.into_iter().map(|touch| {
         let how = match touch.way {
             Way::Write => "write",
             Way::Tree => "tree",

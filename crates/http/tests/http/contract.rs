@@ -206,6 +206,73 @@ const ROWS: &[Row] = &[
                  allocation/realtime_port allocation/api_port allocation/compose_project_name",
     },
     Row { operation: "release_ports", routes: &["POST /ports/release"], request: "session_id!", answer: "success" },
+    Row {
+        operation: "register_feature",
+        routes: &["POST /features/register"],
+        request: "feature_id! resource_claims! title branch_name merge_priority metadata",
+        answer: "success action",
+    },
+    Row {
+        operation: "deregister_feature",
+        routes: &["POST /features/deregister"],
+        request: "feature_id! status",
+        answer: "success status",
+    },
+    Row {
+        operation: "get_feature",
+        routes: &["GET /features/{feature_id}"],
+        request: "feature_id!",
+        answer: "success feature/resource_claims",
+    },
+    Row {
+        operation: "list_active_features",
+        routes: &["GET /features/active"],
+        request: "",
+        answer: "success features/*/feature_id",
+    },
+    Row {
+        operation: "analyze_feature_conflicts",
+        routes: &["POST /features/conflicts"],
+        request: "candidate_feature_id! candidate_claims!",
+        answer: "feasibility conflicts/*/feature_id conflicts/*/overlapping_keys total_candidate_claims \
+                 total_conflicting_claims",
+    },
+    Row {
+        operation: "enqueue_merge",
+        routes: &["POST /merge-queue/enqueue"],
+        request: "feature_id! pr_url",
+        answer: "success feature_id state",
+    },
+    Row {
+        operation: "get_merge_queue",
+        routes: &["GET /merge-queue"],
+        request: "",
+        answer: "success entries/*/feature_id entries/*/merge_priority entries/*/queued_at",
+    },
+    Row {
+        operation: "get_next_merge",
+        routes: &["GET /merge-queue/next"],
+        request: "",
+        answer: "success entry reason",
+    },
+    Row {
+        operation: "run_pre_merge_checks",
+        routes: &["POST /merge-queue/check/{feature_id}"],
+        request: "feature_id!",
+        answer: "passed checks issues conflicts",
+    },
+    Row {
+        operation: "mark_merged",
+        routes: &["POST /merge-queue/merged/{feature_id}"],
+        request: "feature_id!",
+        answer: "success state",
+    },
+    Row {
+        operation: "remove_from_merge_queue",
+        routes: &["DELETE /merge-queue/{feature_id}"],
+        request: "feature_id!",
+        answer: "success",
+    },
     Row { operation: "ports_status", routes: &["GET /ports/status"], request: "", answer: "allocations/*/db_port" },
 ];
 
@@ -213,6 +280,7 @@ fn name(route: Route) -> String {
     let method = match route.method {
         Method::Get => "GET",
         Method::Post => "POST",
+        Method::Delete => "DELETE",
     };
     format!("{method} {}", route.path.replace("{*", "{"))
 }

@@ -11,11 +11,13 @@ use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
+use model::features::{Feature, FeatureFilter};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::merge_queue::{MergeEntry, MergeScope};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
@@ -74,6 +76,12 @@ impl Store for Broken {
         self.answer().await
     }
     async fn unread_messages(&self, _: &Project, _: &AgentId, _: u32) -> Result<Vec<Message>, StoreError> {
+        self.answer().await
+    }
+    async fn features(&self, _: &Project, _: &FeatureFilter) -> Result<Vec<Feature>, StoreError> {
+        self.answer().await
+    }
+    async fn merge_entries(&self, _: &Project, _: MergeScope, _: u32) -> Result<Vec<MergeEntry>, StoreError> {
         self.answer().await
     }
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError> {

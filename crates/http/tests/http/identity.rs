@@ -87,10 +87,11 @@ async fn no_operation_is_done_in_another_s_name() {
             let before = server.state().await;
             let call = match route.method {
                 Method::Get => server.get(&format!("{}?{field}={other}", crate::routes::path(entry, route))),
+                Method::Delete => server.delete(&format!("{}?{field}={other}", crate::routes::path(entry, route))),
                 Method::Post => {
                     let mut body = Value::Object(crate::minimal::minimal(entry.body_schema(), entry.one_of));
                     has_identity(&mut body, field, other);
-                    server.post(route.path, body)
+                    server.post(&crate::routes::path(entry, route), body)
                 }
             };
             call.key(ALICE).await.refused(403, "identity_mismatch");
@@ -208,7 +209,7 @@ async fn guessers_wait_and_keep_nobody_else_waiting() {
     server.get("/locks").key(&key).await.ok();
     let started = Instant::now();
     let guess = async |n: usize| {
-        server.get("/locks").key(&format!("ack_{n}")).await.refused(401, "unauthorized");
+        server.get("/locks").key(format!("ack_{n}")).await.refused(401, "unauthorized");
     };
     let guesses = futures::future::join_all((0..100).map(guess));
     let legitimate = async {

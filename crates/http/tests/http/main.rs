@@ -7,12 +7,14 @@ mod bad_transport;
 mod contract;
 mod errors;
 mod events;
+mod features;
 mod guardrails;
 mod handoffs;
 mod health;
 mod identity;
 mod locks;
 mod mcp;
+mod merge_queue;
 mod messages;
 #[path = "../../../coordinator/tests/coordinator/minimal.rs"]
 mod minimal;

@@ -145,6 +145,19 @@ async fn answers_are_as_documented() {
         ("/ports/allocate", json!({"session_id": "s"})),
         ("/ports/allocate", json!({"session_id": "another"})),
         ("/ports/release", json!({"session_id": "another"})),
+        ("/features/register", anna(json!({"feature_id": "f", "resource_claims": ["a.rs"], "metadata": {"a": 1}}))),
+        ("/features/register", bert(json!({"feature_id": "g", "resource_claims": ["a.rs", "b.rs"]}))),
+        ("/features/register", bert(json!({"feature_id": "h", "resource_claims": []}))),
+        ("/features/conflicts", json!({"candidate_feature_id": "i", "candidate_claims": ["a.rs"]})),
+        ("/locks/acquire", anna(json!({"file_path": "b.rs"}))),
+        ("/merge-queue/enqueue", anna(json!({"feature_id": "f", "pr_url": "https://git.example/1"}))),
+        ("/merge-queue/enqueue", anna(json!({"feature_id": "g"}))),
+        ("/merge-queue/enqueue", anna(json!({"feature_id": "h"}))),
+        ("/merge-queue/check/g", json!({})),
+        ("/merge-queue/check/f", json!({})),
+        ("/merge-queue/state/f", json!({"state": "merging"})),
+        ("/merge-queue/merged/f", json!({"commit": "c0ffee"})),
+        ("/features/deregister", json!({"feature_id": "g", "status": "cancelled"})),
         ("/policy/check", anna(json!({"operation": "acquire_lock", "resource": "a.rs", "context": {"door": "mcp"}}))),
         ("/policy/check", json!({"operation": "fly"})),
         ("/policy/validate", json!({"policy_text": "permit (principal, action, resource) when { oops };"})),
@@ -204,12 +217,22 @@ async fn answers_are_as_documented() {
         "/audit/export?format=cloudevents".into(),
         "/profiles?name=small".into(),
         "/policies".into(),
+        "/features/active".into(),
+        "/features/f".into(),
+        "/features/none".into(),
+        "/features/drift/h".into(),
+        "/features/drift/none".into(),
+        "/merge-queue".into(),
+        "/merge-queue?scope=merged".into(),
+        "/merge-queue/next".into(),
     ];
+    let deletes = ["/merge-queue/h"];
     let document = document();
     let answers = posts.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body)));
     let answers =
         answers.chain(rules.into_iter().map(|(path, body)| ("post", path.to_owned(), server.post(path, body))));
     let answers = answers.chain(gets.into_iter().map(|path| ("get", path.clone(), server.get(&path))));
+    let answers = answers.chain(deletes.map(|path| ("delete", path.to_owned(), server.delete(path))));
     let mut seen = BTreeSet::new();
     for (method, path, call) in answers {
         let answer = call.await;
@@ -219,7 +242,9 @@ async fn answers_are_as_documented() {
             .unwrap()
             .iter()
             .filter(|(route, _)| fits(route, bare))
-            .find_map(|(route, methods)| Some((route, methods.get(method)?)))
+            .filter_map(|(route, methods)| Some((route, methods.get(method)?)))
+            // As the router does: the one that says most of the path itself.
+            .max_by_key(|(route, _)| route.split('{').next().map(str::len))
             .unwrap_or_else(|| panic!("{path} is not documented"));
         let response = &operation["responses"][answer.status.to_string()];
         let schema = &response["content"]["application/json"]["schema"];

@@ -36,7 +36,8 @@ pub fn fits(route: &str, path: &str) -> bool {
 pub fn good_call(server: &Server, entry: &Entry, route: Route) -> Call {
     match route.method {
         Method::Get => server.get(&path(entry, route)),
-        Method::Post => server.post(route.path, Value::Object(minimal(entry.body_schema(), entry.one_of))),
+        Method::Post => server.post(&path(entry, route), Value::Object(minimal(entry.body_schema(), entry.one_of))),
+        Method::Delete => server.delete(&path(entry, route)),
     }
 }
 
@@ -55,7 +56,11 @@ async fn every_route_is_reachable_and_documented() {
         let code = answer.body["error"].as_str().unwrap_or_default();
         assert!(!["not_found", "method_not_allowed"].contains(&code), "{route:?}: {}", answer.body);
         assert!(answer.status < 500, "{route:?}: {}", answer.body);
-        let method = if route.method == Method::Get { "get" } else { "post" };
+        let method = match route.method {
+            Method::Get => "get",
+            Method::Post => "post",
+            Method::Delete => "delete",
+        };
         assert!(documented.remove(&(route.path.replace("{*", "{"), method.into())), "{route:?} is not documented");
     }
     assert_eq!(documented, BTreeSet::new(), "documented, but not there");
@@ -65,7 +70,9 @@ async fn every_route_is_reachable_and_documented() {
 #[tokio::test]
 async fn an_empty_object_names_each_missing_field_and_does_nothing() {
     let server = Server::start().await;
-    for (entry, route) in all().filter(|(_, route)| route.method == Method::Post) {
+    // A path that names something says enough by itself.
+    let probed = |route: &Route| route.method == Method::Post && !route.path.contains('{');
+    for (entry, route) in all().filter(|(_, route)| probed(route)) {
         let mut missing: Vec<&str> = entry.one_of.iter().map(|group| group[0]).collect();
         missing.extend(entry.body_schema()["required"].as_array().into_iter().flatten().filter_map(Value::as_str));
         missing.sort_unstable();

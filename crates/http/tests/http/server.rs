@@ -106,6 +106,10 @@ impl Server {
         self.call(Method::GET, path)
     }
 
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
     pub fn post(&self, path: &str, body: Value) -> Call {
         self.call(Method::POST, path).body("application/json", body.to_string())
     }
@@ -219,7 +223,12 @@ fn settings() -> (TempDir, Settings) {
 fn is_admins(method: &Method, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     all().any(|(entry, route)| {
-        let is_its = *method == if route.method == operation::Method::Get { Method::GET } else { Method::POST };
+        let is_its = *method
+            == match route.method {
+                operation::Method::Get => Method::GET,
+                operation::Method::Post => Method::POST,
+                operation::Method::Delete => Method::DELETE,
+            };
         entry.action.level.level() == ADMIN && is_its && fits(route.path, path)
     })
 }

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::{Target, message};
 
@@ -48,6 +49,16 @@ impl Post {
         }
         let uri = address(&target.url)?;
         Ok(Self { client: client(&uri), uri, headers })
+    }
+
+    /// Does anything take connections there? Tells so much sooner than a request that waits for its answer.
+    ///
+    /// # Errors
+    /// [`Trouble`]
+    pub async fn reach(&self) -> Result<(), Trouble> {
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = self.uri.port_u16().unwrap_or(if self.uri.scheme_str() == Some("https") { 443 } else { 80 });
+        TcpStream::connect((host, port)).await.map(drop).map_err(|error| self.away(&error))
     }
 
     /// Sends the message, in this revision unless it says so itself, and returns what the server answered.

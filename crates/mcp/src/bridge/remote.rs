@@ -38,6 +38,14 @@ impl Remote {
         Ok(Self { post: Post::new(target)?, left_out: AtomicUsize::new(0) })
     }
 
+    /// Is a server there at all?
+    ///
+    /// # Errors
+    /// A sentence, when it takes no connection.
+    pub async fn reach(&self) -> Result<(), String> {
+        self.post.reach().await.map_err(|trouble| trouble.to_string())
+    }
+
     /// How many of its names the agent had to leave out for the key to be its own.
     pub fn left_out(&self) -> usize {
         self.left_out.load(Ordering::Relaxed)

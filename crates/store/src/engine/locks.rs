@@ -6,7 +6,7 @@ use model::id::{AgentId, Caller};
 use model::key::LockKey;
 use model::locks::{Lock, LockMode, WAITER_LEASE_SECONDS, Waiter};
 
-use super::{Result, Rows, next_position};
+use super::{Result, Rows, features, next_position};
 
 pub fn acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &Acquire) -> Result<Outcome> {
     let outcome = try_acquire(rows, now, caller, request)?;
@@ -58,7 +58,13 @@ fn try_acquire(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &
             expires_at: now + i64::from(request.ttl_seconds).seconds(),
         };
         rows.put_lock(&lock)?;
-        grants.push(Grant { key: lock.key, refreshed, fencing_token: lock.fencing_token, expires_at: lock.expires_at });
+        grants.push(Grant {
+            claimed_by: features::claimed_by(rows, caller, request, key)?,
+            key: lock.key,
+            refreshed,
+            fencing_token: lock.fencing_token,
+            expires_at: lock.expires_at,
+        });
     }
     Ok(Outcome::Acquired { grants })
 }

@@ -5,10 +5,12 @@
 
 mod approvals;
 mod audit;
+mod features;
 mod handoffs;
 mod limits;
 mod locks;
 mod memories;
+mod merge_queue;
 mod messages;
 mod ports;
 mod reap;
@@ -18,8 +20,10 @@ mod work;
 
 pub use approvals::ApprovalRows;
 pub use audit::{NewEntry, PRUNE_LIMIT};
+pub use features::{Claim, FeatureRows, claims_of};
 use jiff::Timestamp;
 pub use memories::MemoryRows;
+pub use merge_queue::MergeRows;
 use model::api_keys::ApiKey;
 use model::chain::{Digest256, Seal};
 use model::command::{Action, Command, Freed, Outcome, Refusal};
@@ -42,7 +46,7 @@ pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows + ApprovalRows {
+pub trait Rows: MemoryRows + ApprovalRows + FeatureRows + MergeRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -242,6 +246,11 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
             rows.note_key_use(*id, now)?;
             Ok(Outcome::KeyUseNoted { id: *id })
         }
+        Action::RegisterFeature(request) => features::register(rows, now, caller, request),
+        Action::DeregisterFeature(request) => features::deregister(rows, now, request),
+        Action::EnqueueMerge(request) => merge_queue::enqueue(rows, now, caller, request),
+        Action::MoveMerge(request) => merge_queue::move_entry(rows, now, request),
+        Action::RemoveMerge { feature_id } => merge_queue::remove_entry(rows, feature_id),
         Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }

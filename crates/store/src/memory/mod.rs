@@ -1,6 +1,7 @@
 //! The reference: the plainest possible state, against which the databases are tested. Nothing is durable.
 
 mod approvals;
+mod features;
 mod memories;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +16,13 @@ use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
+use model::features::{Feature, FeatureFilter};
 use model::handoffs::{Handoff, HandoffFilter};
-use model::id::{AgentId, Caller, Project, SessionId};
+use model::id::{AgentId, Caller, FeatureId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::merge_queue::{MergeEntry, MergeScope};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
@@ -64,6 +67,8 @@ struct State {
     files_locked: BTreeMap<(AgentId, Option<SessionId>, String), Timestamp>,
     api_keys: BTreeMap<Uuid, ApiKey>,
     approvals: BTreeMap<i64, Approval>,
+    features: BTreeMap<FeatureId, Feature>,
+    merge_entries: BTreeMap<FeatureId, MergeEntry>,
     audit: Vec<AuditEntry>,
     /// The same rows as they are hashed.
     chain: Vec<ChainedRow>,
@@ -202,6 +207,14 @@ impl Store for MemoryStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(project, |state, _| Ok(state.memories.skills()))
+    }
+
+    async fn features(&self, project: &Project, filter: &FeatureFilter) -> Result<Vec<Feature>> {
+        self.read(project, |state, _| Ok(state.features_where(filter)))
+    }
+
+    async fn merge_entries(&self, project: &Project, scope: MergeScope, limit: u32) -> Result<Vec<MergeEntry>> {
+        self.read(project, |state, _| Ok(state.merge_entries_of(scope, limit)))
     }
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {

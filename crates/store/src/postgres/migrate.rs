@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0007_audit_chain.sql"),
     include_str!("../../migrations/postgres/0009_approvals.sql"),
     include_str!("../../migrations/postgres/0010_messages.sql"),
+    include_str!("../../migrations/postgres/0011_features.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -31,6 +32,8 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/audit.sql"),
     include_str!("../../migrations/postgres/functions/glob.sql"),
     include_str!("../../migrations/postgres/functions/locks.sql"),
+    include_str!("../../migrations/postgres/functions/features.sql"),
+    include_str!("../../migrations/postgres/functions/merge_queue.sql"),
     include_str!("../../migrations/postgres/functions/sessions.sql"),
     include_str!("../../migrations/postgres/functions/reap.sql"),
     include_str!("../../migrations/postgres/functions/limits.sql"),

@@ -22,11 +22,13 @@ use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
+use model::features::{Feature, FeatureFilter};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::merge_queue::{MergeEntry, MergeScope};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
@@ -84,6 +86,8 @@ enum Query<'a> {
     Memories { seqs: &'a [i64], words: &'a [String] },
     Notes { owner: &'a NotesOwner, key: Option<&'a str> },
     Skills,
+    Features(&'a FeatureFilter),
+    MergeEntries { scope: MergeScope, limit: u32 },
     Approvals(&'a ApprovalFilter),
     Rules,
     RulesVersion,
@@ -229,6 +233,14 @@ impl Store for PostgresStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(Some(project), &Query::Skills).await
+    }
+
+    async fn features(&self, project: &Project, filter: &FeatureFilter) -> Result<Vec<Feature>> {
+        self.read(Some(project), &Query::Features(filter)).await
+    }
+
+    async fn merge_entries(&self, project: &Project, scope: MergeScope, limit: u32) -> Result<Vec<MergeEntry>> {
+        self.read(Some(project), &Query::MergeEntries { scope, limit }).await
     }
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {

@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("../../migrations/sqlite/0007_audit_chain.sql"), then: audit::chain_older_rows },
     sql(include_str!("../../migrations/sqlite/0009_approvals.sql")),
     sql(include_str!("../../migrations/sqlite/0010_messages.sql")),
+    sql(include_str!("../../migrations/sqlite/0011_features.sql")),
 ];
 
 /// Is it at the latest version, and ours?

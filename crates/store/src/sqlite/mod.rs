@@ -8,6 +8,7 @@
 
 mod approvals;
 mod audit;
+mod features;
 mod memories;
 mod migrate;
 mod read;
@@ -30,11 +31,13 @@ use model::approvals::{Approval, ApprovalFilter};
 use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
+use model::features::{Feature, FeatureFilter};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
 use model::locks::{Lock, Waiter};
 use model::memories::{Candidate, Found, Search};
+use model::merge_queue::{MergeEntry, MergeScope};
 use model::messages::{Message, MessageFilter};
 use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
@@ -96,7 +99,7 @@ impl SqliteStore {
         }
         let writer = Arc::new(Mutex::new(Writer { connection, turn }));
         let shared = writer.clone();
-        let writing = Worker::start("sqlite-writer", move || Ok(shared));
+        let writing = Worker::start("sqlite-writer", move || Ok(shared.clone()));
         let path: PathBuf = path.to_owned();
         let reading = Worker::start("sqlite-reader", move || connect(&path));
         Ok(Self { clock, writer, writing, reading })
@@ -200,6 +203,15 @@ impl Store for SqliteStore {
 
     async fn skills(&self, project: &Project) -> Result<Vec<Skill>> {
         self.read(project, |c, p, _| memories::skills(c, p)).await
+    }
+
+    async fn features(&self, project: &Project, filter: &FeatureFilter) -> Result<Vec<Feature>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| features::features(c, p, &filter)).await
+    }
+
+    async fn merge_entries(&self, project: &Project, scope: MergeScope, limit: u32) -> Result<Vec<MergeEntry>> {
+        self.read(project, move |c, p, _| features::merge_entries(c, p, scope, limit)).await
     }
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {

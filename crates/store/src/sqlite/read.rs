@@ -61,6 +61,7 @@ pub struct Overview {
     pub has_pauses: bool,
     pub has_waiters: bool,
     pub has_globs: bool,
+    pub has_claims: bool,
 }
 
 pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> rusqlite::Result<Overview> {
@@ -72,7 +73,8 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
                  {IS_DUE},
                  exists (select 1 from locks where project = :project and {IS_PAUSE}),
                  exists (select 1 from waiters where project = :project),
-                 exists (select 1 from locks indexed by locks_wild where project = :project and wild)"
+                 exists (select 1 from locks indexed by locks_wild where project = :project and wild),
+                 exists (select 1 from feature_claims where project = :project)"
         )
     });
     let params = named_params! { ":project": project.as_str(), ":now": micros(now), ":pause": PAUSE };
@@ -84,6 +86,7 @@ pub fn overview(connection: &Connection, project: &Project, now: Timestamp) -> r
             has_pauses: row.get(3)?,
             has_waiters: row.get(4)?,
             has_globs: row.get(5)?,
+            has_claims: row.get(6)?,
         })
     })
 }

@@ -27,7 +27,7 @@ pub struct SqliteRows<'a> {
     pub(super) project: &'a Project,
     /// What there was at the beginning, so that nobody looks for what is not there, and what came since. What went since
     /// may still be in it.
-    overview: Overview,
+    pub(super) overview: Overview,
 }
 
 impl<'a> SqliteRows<'a> {

@@ -21,12 +21,14 @@ use model::command::{
     Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages, Refusal,
     Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
+use model::features::{DeregisterFeature, Feature, FeatureEnd, FeatureFilter, FeatureStatus, RegisterFeature};
 use model::handoffs::{Handoff, HandoffFilter, Notes};
-use model::id::{AgentId, Caller, SessionId};
+use model::id::{AgentId, Caller, FeatureId, SessionId};
 use model::key::LockKey;
 use model::limits::Limits;
 use model::locks::{Lock, LockMode, Waiter};
 use model::memories::{Candidate, EVERY, Effect, EventType, Found, Remember, Search};
+use model::merge_queue::{CheckName, EnqueueMerge, MergeCheck, MergeEntry, MergeScope, MergeState, MoveMerge};
 use model::messages::{Audience, Message, MessageFilter};
 use model::network::NetworkCheck;
 use model::ports::PortBlock;
@@ -237,6 +239,30 @@ enum What {
         body: Option<&'static str>,
         /// The version that was seen: the latest, and so much more or less.
         seen: Option<i64>,
+    },
+    RegisterFeature {
+        feature: &'static str,
+        claims: Vec<&'static str>,
+        priority: Option<u8>,
+        title: Option<&'static str>,
+        metadata: Option<&'static str>,
+    },
+    DeregisterFeature {
+        feature: &'static str,
+        end: FeatureEnd,
+    },
+    EnqueueMerge {
+        feature: &'static str,
+        pr_url: Option<&'static str>,
+    },
+    MoveMerge {
+        feature: &'static str,
+        state: MergeState,
+        note: Option<&'static str>,
+        checks: Option<bool>,
+    },
+    RemoveMerge {
+        feature: &'static str,
     },
     CreateKey(u8),
     RevokeKey(u8),
@@ -474,7 +500,28 @@ fn what() -> impl Strategy<Value = What> {
         option::weighted(0.5, prop_oneof![4 => Just(0), 1 => -1_i64..2]),
     )
         .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
+    // The last is no feature's id.
+    let feature = || one(&FEATURES[..5]);
+    let register_feature = (feature(), keys(), option::of(1_u8..=10), option::of(one(TEXTS)), option::of(select(JSON)))
+        .prop_map(|(feature, claims, priority, title, metadata)| What::RegisterFeature {
+            feature,
+            claims,
+            priority,
+            title,
+            metadata,
+        });
+    let deregister_feature = (feature(), select(vec![FeatureEnd::Completed, FeatureEnd::Cancelled]))
+        .prop_map(|(feature, end)| What::DeregisterFeature { feature, end });
+    let enqueue_merge =
+        (feature(), option::of(one(TEXTS))).prop_map(|(feature, pr_url)| What::EnqueueMerge { feature, pr_url });
+    let move_merge = (feature(), select(&MergeState::ALL[..]), option::of(one(TEXTS)), option::of(any::<bool>()))
+        .prop_map(|(feature, state, note, checks)| What::MoveMerge { feature, state, note, checks });
     prop_oneof![
+        5 => register_feature,
+        2 => deregister_feature,
+        4 => enqueue_merge,
+        7 => move_merge,
+        1 => feature().prop_map(|feature| What::RemoveMerge { feature }),
         5 => request_approval,
         5 => decide_approval,
         2 => Just(What::UseApproval),
@@ -565,6 +612,9 @@ struct Seen {
     recalled: Vec<Vec<Ranked>>,
     notes: Vec<Vec<Note>>,
     skills: Vec<Skill>,
+    features: Vec<Feature>,
+    active: Vec<Feature>,
+    merge_entries: Vec<Vec<MergeEntry>>,
     approvals: Vec<Approval>,
     approved: Vec<Approval>,
     rules: (Vec<Rule>, i64),
@@ -806,6 +856,12 @@ impl Run {
         for name in AGENTS {
             inboxes.push(store.unread_messages(project, &agent(name), 5).await.map_err(failed)?);
         }
+        let mut merge_entries = vec![];
+        for scope in [MergeScope::Open, MergeScope::Merged] {
+            merge_entries.push(store.merge_entries(project, scope, 3).await.map_err(failed)?);
+        }
+        let features = FeatureFilter { limit: 1000, ..FeatureFilter::default() };
+        let active = FeatureFilter { status: Some(FeatureStatus::Active), limit: 2, ..FeatureFilter::default() };
         let messages = MessageFilter { limit: 1000, ..MessageFilter::default() };
         let about = MessageFilter { thread: Some(KEYS[0].into()), sender: Some(agent(AGENTS[0])), limit: 3 };
         let handoffs = HandoffFilter { limit: 1000, ..HandoffFilter::default() };
@@ -840,6 +896,9 @@ impl Run {
             recalled,
             notes,
             skills: store.skills(project).await.map_err(failed)?,
+            features: store.features(project, &features).await.map_err(failed)?,
+            active: store.features(project, &active).await.map_err(failed)?,
+            merge_entries,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
             approved: store.approvals(project, &approved).await.map_err(failed)?,
             rules,
@@ -1016,6 +1075,33 @@ impl Run {
                     expected_version: seen.map(|more| version + more),
                 })
             }
+            What::RegisterFeature { feature, claims, priority, title, metadata } => {
+                Action::RegisterFeature(RegisterFeature {
+                    feature_id: feature_id(feature),
+                    title: title.map(Into::into),
+                    branch_name: title.map(Into::into),
+                    claims: sorted_keys(claims),
+                    merge_priority: *priority,
+                    metadata: metadata.map(|text| JsonText::from_trusted(text.into())),
+                })
+            }
+            What::DeregisterFeature { feature, end } => {
+                Action::DeregisterFeature(DeregisterFeature { feature_id: feature_id(feature), end: *end })
+            }
+            What::EnqueueMerge { feature, pr_url } => {
+                Action::EnqueueMerge(EnqueueMerge { feature_id: feature_id(feature), pr_url: pr_url.map(Into::into) })
+            }
+            What::MoveMerge { feature, state, note, checks } => Action::MoveMerge(MoveMerge {
+                feature_id: feature_id(feature),
+                state: *state,
+                checks: checks.map(|passed| {
+                    let reason = TEXTS[2].into();
+                    vec![MergeCheck { name: CheckName::MergesCleanly, passed, reason }; usize::from(passed)]
+                }),
+                note: note.map(Into::into),
+                commit: note.map(Into::into),
+            }),
+            What::RemoveMerge { feature } => Action::RemoveMerge { feature_id: feature_id(feature) },
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -1139,6 +1225,10 @@ fn resolved(token: Token, current: Option<i64>) -> Option<i64> {
 
 fn agent(name: &str) -> AgentId {
     AgentId::new(name).unwrap()
+}
+
+fn feature_id(name: &str) -> FeatureId {
+    FeatureId::new(name).unwrap()
 }
 
 fn sorted_keys(texts: &[&str]) -> Vec<LockKey> {

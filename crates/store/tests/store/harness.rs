@@ -10,12 +10,14 @@ use model::command::{
     Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal,
     Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
+use model::features::{DeregisterFeature, RegisterFeature};
 use model::handoffs::Notes;
-use model::id::{AgentId, Caller, Project, SessionId};
+use model::id::{AgentId, Caller, FeatureId, Project, SessionId};
 use model::key::LockKey;
 use model::limits::Limits;
 use model::locks::{Lock, LockMode};
 use model::memories::{EventType, Remember};
+use model::merge_queue::{EnqueueMerge, MergeState, MoveMerge};
 use model::messages::Audience;
 use model::rulebook::{PutRule, RuleKind};
 use model::skills::RecordSkillUse;
@@ -368,7 +370,11 @@ acts!(
     Remember,
     UpdateWorkingMemory,
     RecordSkillUse,
-    PutRule
+    PutRule,
+    RegisterFeature,
+    DeregisterFeature,
+    EnqueueMerge,
+    MoveMerge
 );
 
 impl Act for Action {
@@ -421,6 +427,11 @@ pub fn operation(action: &Action) -> &'static str {
         Action::UseApproval => "use_approval",
         Action::CheckNetwork(_) => "check_network",
         Action::NoteKeyUse { .. } => "note_key_use",
+        Action::RegisterFeature(_) => "register_feature",
+        Action::DeregisterFeature(_) => "deregister_feature",
+        Action::EnqueueMerge(_) => "enqueue_merge",
+        Action::MoveMerge(_) => "set_merge_state",
+        Action::RemoveMerge { .. } => "remove_from_merge_queue",
         Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }
@@ -570,6 +581,28 @@ pub fn found_by_its_words(memory: Remember) -> Remember {
 /// Whatever there is.
 pub fn rule(kind: RuleKind, name: &str, body: &str) -> PutRule {
     PutRule { kind, name: name.into(), body: Some(body.into()), expected_version: None }
+}
+
+/// The id of that name.
+pub fn feature_id(name: &str) -> FeatureId {
+    FeatureId::new(name).unwrap()
+}
+
+/// A feature that claims these keys.
+pub fn feature(name: &str, claims: &[&str]) -> RegisterFeature {
+    RegisterFeature {
+        feature_id: feature_id(name),
+        title: None,
+        branch_name: None,
+        claims: claims.iter().map(|text| key(text)).collect(),
+        merge_priority: None,
+        metadata: None,
+    }
+}
+
+/// Moves a feature's entry in the merge queue.
+pub fn to(name: &str, state: MergeState) -> MoveMerge {
+    MoveMerge { feature_id: feature_id(name), state, checks: None, note: None, commit: None }
 }
 
 /// The grants, if it was granted.

@@ -36,6 +36,8 @@ begin
         );
     turn.any_waiter := jsonb_path_exists(p_commands, '$[*].action.wait.ticket')
         or exists (select from coordinator.waiters as w where w.project = p_project);
+    turn.any_claim := jsonb_path_exists(p_commands, '$[*].action.kind ? (@ == "register_feature")')
+        or exists (select from coordinator.feature_claims as c where c.project = p_project);
     select a.seq, a.hash into last_position, head
     from coordinator.audit as a
     where a.project = p_project
@@ -146,6 +148,16 @@ begin
                     outcome := command.action || '{"kind": "network_checked"}';
                 when 'note_key_use' then
                     outcome := coordinator.note_key_use(turn, command.action);
+                when 'register_feature' then
+                    outcome := coordinator.register_feature(turn, command.action);
+                when 'deregister_feature' then
+                    outcome := coordinator.deregister_feature(turn, command.action);
+                when 'enqueue_merge' then
+                    outcome := coordinator.enqueue_merge(turn, command.action);
+                when 'move_merge' then
+                    outcome := coordinator.move_merge(turn, command.action);
+                when 'remove_merge' then
+                    outcome := coordinator.remove_merge(turn, command.action);
                 when 'prune_audit' then
                     insert into coordinator.audit select done.* from unnest(trail) as done;
                     trail := '{}';

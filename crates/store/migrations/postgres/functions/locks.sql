@@ -249,6 +249,8 @@ declare
     the_stem text;
     token    bigint;
     grants   jsonb := '[]';
+    the_grant  jsonb;
+    claimed_by jsonb;
 begin
     if p_turn.any_pause then
         pause := coordinator.pause_in_the_way(p_turn, p_request);
@@ -298,10 +300,17 @@ begin
             where l.project = p_turn.project and l.space = the_key ->> 'space' and l.stem = the_stem
                 and l.tail = coordinator.tail(the_text, the_stem) and l.agent_id = p_turn.agent_id;
         end if;
-        grants := grants || jsonb_build_object(
+        the_grant := jsonb_build_object(
             'key', the_key, 'refreshed', way.held[at + 1] is not null, 'fencing_token', token,
             'expires_at', coordinator.rfc3339(ends_at)
         );
+        if p_turn.any_claim then
+            claimed_by := coordinator.claimed_by(p_turn, p_request, the_key);
+            if claimed_by is not null then
+                the_grant := the_grant || jsonb_build_object('claimed_by', claimed_by);
+            end if;
+        end if;
+        grants := grants || the_grant;
     end loop;
     return jsonb_build_object('kind', 'acquired', 'grants', grants);
 end

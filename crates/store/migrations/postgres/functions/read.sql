@@ -59,6 +59,8 @@ begin
         when 'memories' then coordinator.find_memories(p_project, p_query)
         when 'notes' then coordinator.list_notes(p_project, p_query)
         when 'skills' then coordinator.list_skills(p_project)
+        when 'features' then coordinator.list_features(p_project, p_query)
+        when 'merge_entries' then coordinator.list_merge_entries(p_project, p_query)
         when 'approvals' then coordinator.list_approvals(p_project, p_query)
         when 'rules' then coordinator.list_rules(p_project)
         when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
