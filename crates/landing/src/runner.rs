@@ -187,6 +187,8 @@ impl Runner<'_> {
             // One that panicked has nothing more to say.
             let _ = run.thread.join();
         }
+        // A process before us may have left one half made when we began.
+        self.git.remove_left_worktrees()?;
         ended
     }
 
