@@ -9,7 +9,7 @@ use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
     agents, approvals, audit, bridge, call, demo, doctor, git, guard, handoffs, hook, init, keys, locks, mcp, memory,
-    messages, migrate, network, output, policy, ports, profile, proxy, run, serve, status, team, watch, work,
+    messages, migrate, network, output, policy, ports, profile, proxy, radar, run, serve, status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -80,6 +80,8 @@ pub enum Command {
     /// Tell other agents something, and read what they told you
     #[command(subcommand)]
     Message(messages::Message),
+    /// Show which branches and uncommitted work would not merge with each other, and tell their agents
+    Radar(radar::Radar),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -160,6 +162,7 @@ impl Command {
             Self::Agents(agents) => at_desk(globals, async |desk| agents::list(desk, agents).await),
             Self::Handoff(handoff) => at_desk(globals, async |desk| handoffs::run(desk, handoff).await),
             Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
+            Self::Radar(radar) => at_desk(globals, async |desk| radar::run(desk, radar).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => audit::run(globals, audit),

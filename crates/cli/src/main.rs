@@ -34,6 +34,7 @@ mod policy;
 mod ports;
 mod profile;
 mod proxy;
+mod radar;
 mod run;
 mod serve;
 mod status;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::operation::Entry;
 use crate::{
-    approvals, audit, guardrails, handoffs, help, locks, memories, messages, network, policies, ports, profiles,
+    approvals, audit, guardrails, handoffs, help, locks, memories, messages, network, policies, ports, profiles, radar,
     rulebook, sessions, skills, work, working_memory,
 };
 
@@ -32,6 +32,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<messages::SendMessage>(),
         Entry::of::<messages::ReadMessages>(),
         Entry::of::<messages::ListMessages>(),
+        Entry::of::<radar::operation::BranchConflicts>(),
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),
