@@ -9,8 +9,8 @@ use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
     agents, approvals, audit, bridge, call, demo, doctor, features, git, guard, handoffs, hook, init, keys, locks, mcp,
-    memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, run, serve, status, team, watch,
-    work,
+    memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, radar, run, serve, status, team,
+    watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -87,6 +87,8 @@ pub enum Command {
     /// Queue finished features, and see what stands in the way of merging them
     #[command(subcommand)]
     Merge(merge::Merge),
+    /// Show which branches and uncommitted work would not merge with each other, and tell their agents
+    Radar(radar::Radar),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -169,6 +171,7 @@ impl Command {
             Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
             Self::Feature(feature) => at_desk(globals, async |desk| features::run(desk, feature).await),
             Self::Merge(merge) => at_desk(globals, async |desk| merge::run(desk, merge).await),
+            Self::Radar(radar) => at_desk(globals, async |desk| radar::run(desk, radar).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => audit::run(globals, audit),

@@ -36,6 +36,7 @@ mod policy;
 mod ports;
 mod profile;
 mod proxy;
+mod radar;
 mod run;
 mod serve;
 mod status;

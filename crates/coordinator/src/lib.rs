@@ -6,6 +6,7 @@
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`network`]: which hosts may be reached
+//! - [`radar`]: which branches would not merge with each other
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
 //! - [`pipeline`]: the way of every call: validate, identify, authorise, run, audit
@@ -40,6 +41,7 @@ pub mod pipeline;
 pub mod policies;
 pub mod ports;
 pub mod profiles;
+pub mod radar;
 pub mod redact;
 pub mod registry;
 pub mod repository;
@@ -67,6 +69,7 @@ use tokio::sync::Notify;
 pub use crate::redact::without_secrets;
 
 use crate::identity::KeyRing;
+use crate::radar::Radar;
 use crate::rules::RuleWatch;
 use crate::settings::Settings;
 
@@ -80,6 +83,7 @@ pub struct Coordinator {
     keys: KeyRing,
     settings: Settings,
     rule_watch: RuleWatch,
+    radar: Radar,
     /// Rung when a lock may have come free in this process; waiters elsewhere find out by looking.
     released: Notify,
     /// Rung when anything was done in this process.
@@ -93,6 +97,7 @@ impl Coordinator {
         Self {
             commits: GroupCommit::new(store.clone()),
             rule_watch: RuleWatch::new(settings.policy.clone()),
+            radar: Radar::default(),
             store,
             keys,
             settings,

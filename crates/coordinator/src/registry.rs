@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::operation::Entry;
 use crate::{
     approvals, audit, features, guardrails, handoffs, help, locks, memories, merge_queue, messages, network, policies,
-    ports, profiles, rulebook, sessions, skills, work, working_memory,
+    ports, profiles, radar, rulebook, sessions, skills, work, working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -32,6 +32,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<messages::SendMessage>(),
         Entry::of::<messages::ReadMessages>(),
         Entry::of::<messages::ListMessages>(),
+        Entry::of::<radar::operation::BranchConflicts>(),
         Entry::of::<ports::AllocatePorts>(),
         Entry::of::<ports::ReleasePorts>(),
         Entry::of::<ports::PortsStatus>(),

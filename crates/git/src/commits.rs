@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::run::{Error, parts, text};
+use crate::run::{Error, text};
 use crate::{Git, ObjectId};
 
 /// Who made a commit, and when. The time is the caller's to say, so that the same commit made again is the same commit.
@@ -118,13 +118,30 @@ impl Git {
         }
     }
 
+    /// What `commit` has and none of these others has, as far as `limit` goes.
+    ///
+    /// # Errors
+    /// [`Error`] when git does not work, or there are no such commits.
+    pub fn commits_beyond(
+        &self,
+        commit: &ObjectId,
+        others: &[ObjectId],
+        limit: usize,
+    ) -> Result<BTreeSet<ObjectId>, Error> {
+        let limit = format!("--max-count={limit}");
+        let mut arguments = vec!["rev-list", &limit, commit.as_str(), "--not"];
+        arguments.extend(others.iter().map(ObjectId::as_str));
+        let said = self.output(&arguments)?;
+        let ids = text(&said).lines().map(ObjectId::new).collect::<Result<_, _>>();
+        ids.map_err(|_| Error::unreadable("rev-list", &said))
+    }
+
     /// The paths that differ between two commits or trees, a rename as both of its names.
     ///
     /// # Errors
     /// [`Error`] when git does not work, or there are no such commits.
     pub fn changed_paths(&self, from: &ObjectId, to: &ObjectId) -> Result<BTreeSet<String>, Error> {
-        let arguments = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", "--ignore-submodules=none"];
-        let said = self.output(&[&arguments[..], &[from.as_str(), to.as_str()]].concat())?;
-        Ok(parts(&said).collect())
+        let changes = self.changes(from, to)?;
+        Ok([changes.added, changes.deleted, changes.modified].into_iter().flatten().collect())
     }
 }

@@ -4,7 +4,8 @@
 //! - [`refs`]: names to commits, branches, moving a ref from where it is expected to be, pushing likewise
 //! - [`merge`]: what `git merge` would say, without touching anybody's checkout
 //! - [`hunks`]: in which lines two sides of a conflict meet
-//! - [`commits`]: making commits of trees, how commits relate, which paths they change
+//! - [`commits`]: making commits of trees, how commits relate
+//! - [`changes`]: which paths they change, and whether two changes can meet at all
 //! - [`worktrees`]: the work trees there are, what is uncommitted in them, and temporary ones
 //!
 //! Every call starts a process and waits for it: call from a thread that may wait. What git refuses for a reason that a
@@ -12,6 +13,7 @@
 //!
 //! Paths are text here. One that is no UTF-8 is shown with replacement characters.
 
+pub mod changes;
 pub mod commits;
 pub mod hunks;
 pub mod merge;

@@ -18,6 +18,7 @@ mod network;
 mod official_client;
 mod ports;
 mod project;
+mod radar;
 mod serve;
 mod setup;
 mod skills;
