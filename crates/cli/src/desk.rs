@@ -20,6 +20,7 @@ use crate::{logs, output, paths};
 const HUMAN: &str = "human";
 
 /// An open coordinator and who asks it.
+#[derive(Clone)]
 pub struct Desk {
     /// The coordinator.
     pub coordinator: Arc<Coordinator>,

@@ -52,6 +52,10 @@ use clap::Parser;
 use crate::arguments::Arguments;
 
 fn main() -> ExitCode {
+    // What lands changes runs tests below this program, which starts itself so. It is no command of anybody's.
+    if std::env::args_os().nth(1).is_some_and(|first| first == merge::KEEPER) && std::env::args_os().len() == 2 {
+        return verification::keeper::main();
+    }
     let Arguments { globals, command } = Arguments::parse();
     exit::code(&globals, command.run(&globals))
 }

@@ -1,5 +1,7 @@
 //! `coordinator merge`: what is to be merged, in which order, and what stands in its way.
 
+mod landing;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -7,6 +9,8 @@ use crate::desk::Desk;
 use crate::exit::Exit;
 use crate::fields::{items, shown, some, text, when};
 use crate::output::{self, Stream, Table};
+
+pub use landing::KEEPER;
 
 /// What to do with the merge queue.
 #[derive(Debug, Subcommand)]
@@ -30,6 +34,8 @@ pub enum Merge {
         /// Its id
         feature: String,
     },
+    /// Land what is in the queue: test each merge in a work tree of its own, and move the target to what passed
+    Run(landing::Run),
     /// Say that a feature is merged: it is completed
     Merged {
         /// Its id
@@ -57,6 +63,7 @@ pub async fn run(desk: &Desk, merge: Merge) -> anyhow::Result<Exit> {
             let answer = desk.ask("enqueue_merge", json!({"feature_id": feature, "pr_url": pr})).await?;
             desk.answer(&answer, stands)
         }
+        Merge::Run(run) => landing::run(desk, run).await,
         Merge::Check { feature } => check(desk, &feature).await,
         Merge::Merged { feature, commit } => {
             let answer = desk.ask("mark_merged", json!({"feature_id": feature, "commit": commit})).await?;

@@ -210,6 +210,7 @@ impl Operation for GetFeature {
     const SUMMARY: &'static str = "Show a feature and its claims.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/features/{feature_id}")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
 
     async fn run(context: &Context<'_>, request: GetRequest) -> Result<GetAnswer, Failure> {

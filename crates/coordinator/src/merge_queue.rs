@@ -224,6 +224,7 @@ impl Operation for GetNextMerge {
     const SUMMARY: &'static str = "See which entry is to be merged next: the first that is ready.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/merge-queue/next")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
 
     async fn run(context: &Context<'_>, _: NextRequest) -> Result<NextAnswer, Failure> {
@@ -283,6 +284,7 @@ impl Operation for RunPreMergeChecks {
     const SUMMARY: &'static str = "Check whether a queued feature can be merged; each check says what to do.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/merge-queue/check/{feature_id}")];
+    const IS_LISTED: bool = false;
     const IS_IDEMPOTENT: bool = true;
 
     async fn run(context: &Context<'_>, request: EntryRequest) -> Result<ChecksAnswer, Failure> {
@@ -371,6 +373,7 @@ impl Operation for MarkMerged {
     const SUMMARY: &'static str = "Say that a feature is merged: it is completed, and its claims are free.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/merge-queue/merged/{feature_id}")];
+    const IS_LISTED: bool = false;
 
     async fn run(context: &Context<'_>, request: MergedRequest) -> Result<EntryAnswer, Failure> {
         let step = Move {
@@ -454,6 +457,7 @@ impl Operation for RemoveFromMergeQueue {
     const SUMMARY: &'static str = "Take a feature out of the merge queue; it stays active.";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::delete("/merge-queue/{feature_id}")];
+    const IS_LISTED: bool = false;
 
     async fn run(context: &Context<'_>, request: EntryRequest) -> Result<RemoveAnswer, Failure> {
         let remove = Action::RemoveMerge { feature_id: feature_id(&request.feature_id)? };

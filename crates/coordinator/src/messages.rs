@@ -209,6 +209,7 @@ impl Operation for ListMessages {
     const SUMMARY: &'static str = "See what agents wrote to each other, newest first.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/messages")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const DETAIL: &'static str = "Leaves all inboxes as they are.";
 

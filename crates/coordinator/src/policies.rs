@@ -165,6 +165,7 @@ impl Operation for ValidateCedarPolicy {
     const SUMMARY: &'static str = "Check the text of Cedar policies.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/policy/validate")];
+    const IS_LISTED: bool = false;
     const DETAIL: &'static str =
         "Against the schema of all operations, whichever engine is at work. Puts nothing in force.";
 

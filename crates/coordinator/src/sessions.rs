@@ -352,6 +352,7 @@ impl Operation for CleanupDeadAgents {
     const SUMMARY: &'static str = "Free what silent agents hold now (it also happens by itself).";
     const ACCESS: Access = Access::Write;
     const ROUTES: &'static [Route] = &[Route::post("/agents/cleanup")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::Agent;
     const IS_IDEMPOTENT: bool = true;
     const IS_DESTRUCTIVE: bool = true;

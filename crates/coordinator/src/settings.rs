@@ -13,6 +13,7 @@ use policy::Trust;
 use store::postgres::{PoolSize, PostgresStore, PostgrestAddress};
 use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
+use verification::Policies;
 
 use crate::identity::Principal;
 use crate::registry::ToolSet;
@@ -110,6 +111,8 @@ pub struct Settings {
     pub tools: ToolSet,
     /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
     pub network_default: network::Access,
+    /// `[[verification]]` in the file: what must pass before a change is landed.
+    pub verification: Policies,
     /// `POLICY_...`, `PROFILES_...` and `CEDAR_SCHEMA_PATH`: who may do what.
     pub policy: PolicySettings,
 }
@@ -217,7 +220,8 @@ impl Settings {
         let repository = Repository::around(directory);
         let home = repository.as_ref().map_or(directory, |r| r.worktree.as_path());
         let file = home.join("coordinator.toml");
-        let mut source = Source { env: &env, home, file: BTreeMap::new(), bad: vec![] };
+        let mut source =
+            Source { env: &env, home, file: BTreeMap::new(), verification: Policies::default(), bad: vec![] };
         source.read_file(&file);
 
         let named_project = source.parsed("COORDINATOR_PROJECT", |v| Project::new(v).map_err(|e| e.to_string()));
@@ -253,6 +257,7 @@ impl Settings {
                     _ => Err("must be allow or deny".into()),
                 })
                 .unwrap_or_default(),
+            verification: std::mem::take(&mut source.verification),
             policy: source.policy(),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
@@ -278,6 +283,7 @@ struct Source<'a> {
     /// Where the file is.
     home: &'a Path,
     file: BTreeMap<String, String>,
+    verification: Policies,
     bad: Vec<String>,
 }
 
@@ -288,7 +294,11 @@ impl Source<'_> {
             Ok(table) => table,
             Err(error) => return self.bad.push(format!("{}: {error}", path.display())),
         };
-        for (name, value) in table {
+        match Policies::parse(&text) {
+            Ok(policies) => self.verification = policies,
+            Err(bad) => self.bad.extend(bad.0.into_iter().map(|why| format!("{}: {why}", path.display()))),
+        }
+        for (name, value) in table.into_iter().filter(|(name, _)| name != "verification") {
             // In the file it is clear whose it is.
             let upper = if name == "strict" { "COORDINATOR_STRICT".to_owned() } else { name.to_uppercase() };
             if !NAMES.contains(&upper.as_str()) || name != name.to_lowercase() {

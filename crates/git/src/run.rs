@@ -2,6 +2,7 @@
 //! for everything it starts.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -160,11 +161,12 @@ pub(crate) struct Run<'a> {
     settings: Vec<&'static str>,
     options: Vec<String>,
     input: &'a [u8],
+    held: Option<File>,
 }
 
 impl<'a> Run<'a> {
     pub fn new(directory: &'a Path, limit: Duration) -> Self {
-        Self { directory, limit, env: vec![], settings: vec![], options: vec![], input: b"" }
+        Self { directory, limit, env: vec![], settings: vec![], options: vec![], input: b"", held: None }
     }
 
     pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
@@ -189,6 +191,13 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Holding this lock for as long as it runs, also when we are killed meanwhile: the file is what it reads, which is
+    /// nothing.
+    pub fn holding(mut self, lock: File) -> Self {
+        self.held = Some(lock);
+        self
+    }
+
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -207,7 +216,7 @@ impl<'a> Run<'a> {
     }
 
     /// How it ends.
-    pub fn end(self, arguments: &[&str]) -> Result<Ended, Error> {
+    pub fn end(mut self, arguments: &[&str]) -> Result<Ended, Error> {
         let command = arguments.iter().take(8).copied().collect::<Vec<_>>().join(" ");
         let mut child = self.command(arguments).spawn().map_err(|error| match error.kind() {
             // The directory not being there gives the same error.
@@ -216,13 +225,13 @@ impl<'a> Run<'a> {
         })?;
         let deadline = Instant::now() + self.limit;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        let (stdin, Some(stdout), Some(stderr)) = pipes else {
             kill(&mut child);
             return Err(Error::io("run git", &io::Error::other("it has no pipes")));
         };
         // These threads are not waited for: what git started (an ssh that stays) may hold a pipe open after its end.
         let input = self.input.to_vec();
-        if !input.is_empty() {
+        if let Some(mut stdin) = stdin.filter(|_| !input.is_empty()) {
             thread::spawn(move || {
                 // One that reads no input closes it, and says what is wrong by its exit code.
                 let _ = stdin.write_all(&input);
@@ -246,7 +255,7 @@ impl<'a> Run<'a> {
         Ok(Ended { code: status.code(), stdout, stderr: text(&stderr), command, status: status.to_string() })
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&mut self, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
@@ -261,7 +270,10 @@ impl<'a> Run<'a> {
             command.arg("-c").arg(setting);
         }
         command.args(&self.options).args(arguments).current_dir(self.directory);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(self.held.take().map_or_else(Stdio::piped, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // A group of its own, so that all of it can be ended together.
         command.process_group(0);
         command

@@ -13,8 +13,8 @@ use crate::{Git, ObjectId};
 const TEMPORARY: &str = "coordinator-worktree-";
 /// In it, the file that its owner keeps locked for as long as it lives.
 const OWNER: &str = "owner";
-/// In it, the work tree.
-const TREE: &str = "tree";
+/// The file in the git common directory whose lock is held by whoever makes, lists or removes work trees.
+const TURN: &str = "coordinator-worktrees.lock";
 /// No hooks of the repository: a temporary work tree is none of their business.
 const NO_HOOKS: &str = "core.hooksPath=/dev/null";
 
@@ -40,7 +40,7 @@ impl Git {
     }
 
     fn all_worktrees(&self) -> Result<Vec<Worktree>, Error> {
-        let said = self.output(&["worktree", "list", "--porcelain", "-z"])?;
+        let said = self.run().holding(self.turn()?).output(&["worktree", "list", "--porcelain", "-z"])?;
         let lines: Vec<String> = parts(&said).collect();
         let records = lines.split(|line| line.is_empty());
         Ok(records.filter(|record| !record.iter().any(|line| line == "bare")).filter_map(worktree).collect())
@@ -95,18 +95,26 @@ impl Git {
     /// # Errors
     /// [`Error`] when git does not work, or there is no such commit.
     pub fn temporary_worktree(&self, commit: &ObjectId, parent: Option<&Path>) -> Result<TemporaryWorktree, Error> {
-        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let within = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let failed = |error| Error::io("make a directory for a work tree", &error);
-        let directory = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&parent).map_err(failed)?;
+        let directory = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&within).map_err(failed)?;
         let owner = File::create(directory.path().join(OWNER)).map_err(failed)?;
         owner.lock().map_err(failed)?;
-        let path = directory.path().canonicalize().map_err(failed)?.join(TREE);
+        let parent = directory.path().canonicalize().map_err(failed)?;
+        // Named as the directory is: two work trees of one name that are added at once get in each other's way.
+        let path = parent.join(parent.file_name().unwrap_or_default());
         // From here on it is removed, also when git stops half-way.
         let tree = TemporaryWorktree { git: self.clone(), path, directory, _owner: owner };
         let to = tree.path.to_string_lossy();
         let arguments = ["worktree", "add", "--detach", "--quiet", &to, commit.as_str()];
-        self.run().setting(NO_HOOKS).output(&arguments)?;
+        self.run().setting(NO_HOOKS).holding(self.turn()?).output(&arguments)?;
         Ok(tree)
+    }
+
+    /// Waits for a lock on the records of work trees: git stumbles over one that is being made.
+    fn turn(&self) -> Result<File, Error> {
+        let locked = File::create(self.common_dir().join(TURN)).and_then(|file| file.lock().map(|()| file));
+        locked.map_err(|error| Error::io("wait for other work trees to be made", &error))
     }
 
     /// Removes the temporary work trees whose owners are dead, and tells how many there were.
@@ -131,10 +139,11 @@ impl Git {
     /// As far as that can be done: whoever comes next tries again.
     fn remove_worktree(&self, path: &Path) {
         let text = path.to_string_lossy();
-        let removed = self.run().setting(NO_HOOKS).output(&["worktree", "remove", "--force", "--force", &text]);
+        let run = || Ok(self.run().setting(NO_HOOKS).holding(self.turn()?));
+        let removed = run().and_then(|run| run.output(&["worktree", "remove", "--force", "--force", &text]));
         if removed.is_err() {
             let _ = std::fs::remove_dir_all(path);
-            let _ = self.output(&["worktree", "prune"]);
+            let _ = run().and_then(|run| run.output(&["worktree", "prune"]));
         }
     }
 }
@@ -170,7 +179,8 @@ impl Drop for TemporaryWorktree {
 /// The directory that a temporary work tree is in.
 fn temporary_directory(tree: &Path) -> Option<&Path> {
     let directory = tree.parent()?;
-    let is_ours = tree.ends_with(TREE) && directory.file_name()?.to_string_lossy().starts_with(TEMPORARY);
+    let name = tree.file_name()?;
+    let is_ours = directory.file_name()? == name && name.to_string_lossy().starts_with(TEMPORARY);
     is_ours.then_some(directory)
 }
 

@@ -1,5 +1,7 @@
 //! Features and the merge queue from the command line, over a real repository.
 
+use std::process::Command;
+
 use crate::project::Project;
 
 /// A repository in which `login` and `session` change one line in two ways, and `docs` something else.
@@ -60,4 +62,58 @@ fn features_that_meet_are_put_in_order_and_the_later_is_told_what_to_rebase() {
     assert_eq!(drift, "session changes 1 files since it left main\n");
     run(&["feature", "cancel", "session"]).ended_with(0);
     assert_eq!(run(&["feature", "show", "none"]).ended_with(1).stdout, "There is no such feature.\n");
+}
+
+#[test]
+fn what_is_queued_is_tested_and_landed_as_it_was_tested() {
+    let project = three_features();
+    let run = |arguments: &[&str]| project.run(arguments);
+    for (feature, claim, priority) in [("login", "auth.rs", "2"), ("session", "*.rs", "5"), ("docs", "guide.md", "5")] {
+        run(&["feature", "register", feature, claim, "--branch", feature, "--priority", priority]).ended_with(0);
+        run(&["merge", "enqueue", feature]).ended_with(0);
+    }
+    let untested = run(&["merge", "run"]).ended_with(1).stderr;
+    assert!(untested.contains("nothing would be tested"), "{untested}");
+    let policies = |command: &str| {
+        let policy = "[[verification]]\nname = 'tests'\nglobs = ['**']\ntier = 1\n";
+        std::fs::write(project.path.join("coordinator.toml"), format!("{policy}{command}")).unwrap();
+    };
+    policies("");
+    let wrong = run(&["merge", "run"]).stderr;
+    assert!(wrong.contains("coordinator.toml: line 1: verification.command"), "{wrong}");
+    // It tells which trees it saw.
+    let seen = project.path.join(".git/seen");
+    let script = format!("git rev-parse 'HEAD^{{tree}}' >>{}; ! grep -q broken *", seen.display());
+    policies(&format!("command = ['sh', '-c', \"\"\"{script}\"\"\"]\n"));
+    let checked_out = run(&["merge", "run"]).ended_with(1).stderr;
+    assert!(checked_out.contains("main is checked out in"), "{checked_out}");
+    project.git(&["checkout", "--quiet", "--detach"]);
+
+    let said = |arguments: &[&str]| {
+        let ran = Command::new("git").args(arguments).current_dir(&project.path).output().unwrap();
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    };
+    let landed = run(&["merge", "run"]).ended_with(0).stdout;
+    assert!(landed.contains("login is landed") && landed.contains("docs is landed"), "{landed}");
+    let list = run(&["merge", "list"]).stdout;
+    assert!(list.contains("blocked") && list.contains("rebase session onto main"), "{list}");
+    let tree = said(&["rev-parse", "main^{tree}"]);
+    assert!(std::fs::read_to_string(&seen).unwrap().lines().any(|line| line == tree), "landed as it was tested");
+    assert!(run(&["feature", "show", "login"]).stdout.contains("completed"));
+
+    // One that breaks is taken out, with the evidence, and whoever queued it is told.
+    project.git(&["checkout", "--quiet", "-b", "bad", "main"]);
+    std::fs::write(project.path.join("broken.md"), "broken\n").unwrap();
+    project.git(&["add", "broken.md"]);
+    project.git(&["commit", "--quiet", "-m", "x"]);
+    project.git(&["checkout", "--quiet", "--detach", "main"]);
+    project.run_as("carol", &["call", "register_session", "--json", "{}"]).ended_with(0);
+    project.run_as("carol", &["feature", "register", "bad", "broken.md", "--branch", "bad"]).ended_with(0);
+    project.run_as("carol", &["merge", "enqueue", "bad"]).ended_with(0);
+    let ejected = run(&["merge", "run"]).ended_with(0).stdout;
+    assert!(ejected.contains("bad is taken out: it failed upon"), "{ejected}");
+    assert_eq!(said(&["rev-parse", "main^{tree}"]), tree);
+    let told = project.run_as("carol", &["message", "read"]).ended_with(0).stdout;
+    assert!(told.contains("bad was taken out of the merge queue"), "{told}");
+    assert_eq!(said(&["worktree", "list"]).lines().count(), 1, "no work tree is left");
 }

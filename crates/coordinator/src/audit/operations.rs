@@ -88,6 +88,7 @@ impl Operation for VerifyAudit {
     const SUMMARY: &'static str = "Check that nobody changed the audit trail, best against a signed checkpoint.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/audit/verify")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const DETAIL: &'static str = "Hashes every row anew. Without a checkpoint, only changes by somebody who did not hash the \
                                   rest of the trail anew are found, and the removal of its last rows is not.";
@@ -148,6 +149,7 @@ impl Operation for CheckpointAudit {
     const SUMMARY: &'static str = "Verify the audit trail and sign how it stands now.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/audit/checkpoint")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const DETAIL: &'static str = "The checkpoint is a signed note (C2SP tlog-checkpoint). Keep it where whoever can change the \
                                   database cannot: what it covers can then not be changed unseen.";
@@ -224,6 +226,7 @@ impl Operation for ProveAudit {
     const SUMMARY: &'static str = "Prove that a row is in the audit trail that a checkpoint was signed for.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::post("/audit/prove")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const DETAIL: &'static str = "The proof has a few hashes more than the row, and `coordinator audit check-proof` checks it \
                                   without the database.";
@@ -311,6 +314,7 @@ impl Operation for ExportAudit {
     const SUMMARY: &'static str = "Give the audit trail out, oldest first, as entries or as CloudEvents.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/audit/export")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
 
     async fn run(context: &Context<'_>, request: ExportRequest) -> Result<ExportAnswer, Failure> {

@@ -116,6 +116,7 @@ impl Operation for FeatureDrift {
     const SUMMARY: &'static str = "See which files a branch changes unclaimed, and which claims it never used.";
     const ACCESS: Access = Access::Read;
     const ROUTES: &'static [Route] = &[Route::get("/features/drift/{feature_id}")];
+    const IS_LISTED: bool = false;
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
     const DETAIL: &'static str =
         "Looks at branch_name in the coordinator's own repository, since it left the default branch.";

@@ -217,6 +217,7 @@ async fn answers_are_as_documented() {
         "/audit/export?format=cloudevents".into(),
         "/profiles?name=small".into(),
         "/policies".into(),
+        "/branches/conflicts".into(),
         "/features/active".into(),
         "/features/f".into(),
         "/features/none".into(),

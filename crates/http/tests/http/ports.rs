@@ -120,7 +120,7 @@ async fn two_servers_never_hand_out_one_block_twice() {
     let mut servers = vec![];
     for _ in 0..2 {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.path().join("db"), Clock::system()).unwrap());
-        servers.push(Arc::new(Server::on_with(store, |settings| settings.ports = plan(20_800, 16)).await));
+        servers.push(Arc::new(Server::on_with(store, |settings| settings.ports = plan(20_800, 24)).await));
     }
     sixteen_blocks(&servers, 20_800).await;
 }
@@ -133,12 +133,12 @@ async fn two_servers_on_postgresql_never_hand_out_one_block_twice() {
     for _ in 0..2 {
         let pool = store::postgres::PoolSize { min: 1, max: 8 };
         let store = store::postgres::PostgresStore::connect(database.dsn(), pool).await.unwrap();
-        servers.push(Arc::new(Server::on_with(Arc::new(store), |settings| settings.ports = plan(21_000, 16)).await));
+        servers.push(Arc::new(Server::on_with(Arc::new(store), |settings| settings.ports = plan(21_100, 24)).await));
     }
-    sixteen_blocks(&servers, 21_000).await;
+    sixteen_blocks(&servers, 21_100).await;
 }
 
-/// Half of the sessions are of another project, whose commands do not wait for each other.
+/// There are a few more than are asked for: a program may listen in one. Half of the sessions are of another project, whose commands do not wait for each other.
 async fn sixteen_blocks(servers: &[Arc<Server>], base: u16) {
     let mut asking = tokio::task::JoinSet::new();
     for number in 0..16 {
@@ -150,5 +150,6 @@ async fn sixteen_blocks(servers: &[Arc<Server>], base: u16) {
         });
     }
     let ports: BTreeSet<u64> = asking.join_all().await.into_iter().collect();
-    assert_eq!(ports, (0..16).map(|n| u64::from(base) + 10 * n).collect(), "sixteen blocks, none twice");
+    let blocks: BTreeSet<u64> = (0..24).map(|n| u64::from(base) + 10 * n).collect();
+    assert!(ports.len() == 16 && ports.is_subset(&blocks), "sixteen blocks, none twice: {ports:?}");
 }

@@ -1,0 +1,328 @@
+//! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::key::LockKey;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// How long a command may take if its policy does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+/// The longest that a policy can say.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const NAME_LIMIT: usize = 64;
+
+/// How much a check costs, and how late it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tier(u8);
+
+impl Tier {
+    /// From 0, which only reads, to 4, which people do.
+    pub fn new(tier: u8) -> Option<Self> {
+        (tier <= 4).then_some(Self(tier))
+    }
+
+    /// As a number.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// Who runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executor {
+    /// This machine, in a work tree of its own.
+    Inline,
+    /// A program of your own, which gets a question and gives an answer.
+    Command,
+    /// A person.
+    Human,
+}
+
+/// Is a person asked?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Before it counts as passed.
+    Needed,
+    /// Never.
+    NotNeeded,
+}
+
+/// One policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// It is for changes of these.
+    pub globs: Vec<LockKey>,
+    /// But not of these.
+    pub exclude: Vec<LockKey>,
+    /// See [`Tier`].
+    pub tier: Tier,
+    /// See [`Executor`].
+    pub executor: Executor,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Commands that print the versions of what it uses: with others, a result does not count.
+    pub versions: Vec<Vec<String>>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The variables of our environment that it needs, and gets.
+    pub environment: Vec<String>,
+    /// See [`Approval`].
+    pub approval: Approval,
+}
+
+impl Policy {
+    /// Does a change of this path need it? A path that cannot be read as one does.
+    pub fn is_for(&self, path: &str) -> bool {
+        let Ok(path) = LockKey::parse(path) else { return true };
+        let is_in = |globs: &[LockKey]| globs.iter().any(|glob| glob.overlaps(&path));
+        is_in(&self.globs) && !is_in(&self.exclude)
+    }
+}
+
+/// All policies, by tier and then as they stand in the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies(Vec<Policy>);
+
+/// Policies that are not right: all that is wrong, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct BadPolicies(pub Vec<String>);
+
+impl Policies {
+    /// Reads those of a `coordinator.toml`; whatever else stands there is others' business.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with line and field.
+    pub fn parse(text: &str) -> Result<Self, BadPolicies> {
+        let written: WrittenFile = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            BadPolicies(vec![format!("line {line}: verification: {}", error.message())])
+        })?;
+        let mut checker = Checker { text, bad: vec![], names: BTreeSet::new() };
+        let mut policies: Vec<Policy> =
+            written.verification.into_iter().filter_map(|policy| checker.check(policy)).collect();
+        policies.sort_by_key(|policy| policy.tier);
+        if checker.bad.is_empty() { Ok(Self(policies)) } else { Err(BadPolicies(checker.bad)) }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Policy] {
+        &self.0
+    }
+
+    /// Those that a change of these paths needs, the cheapest first.
+    pub fn needed<'a>(&'a self, changed: &BTreeSet<String>) -> Vec<&'a Policy> {
+        self.0.iter().filter(|policy| changed.iter().any(|path| policy.is_for(path))).collect()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct WrittenFile {
+    #[serde(default)]
+    verification: Vec<Spanned<Written>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Spanned<String>,
+    globs: Vec<Spanned<String>>,
+    #[serde(default)]
+    exclude: Vec<Spanned<String>>,
+    tier: Spanned<u64>,
+    executor: Option<Executor>,
+    command: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    versions: Vec<Spanned<Vec<String>>>,
+    timeout_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    environment: Vec<Spanned<String>>,
+    needs_approval: Option<bool>,
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    bad: Vec<String>,
+    names: BTreeSet<String>,
+}
+
+impl Checker<'_> {
+    fn check(&mut self, written: Spanned<Written>) -> Option<Policy> {
+        let (start, before) = (written.span().start, self.bad.len());
+        let written = written.into_inner();
+        let name = written.name.get_ref().clone();
+        if name.is_empty() || name.len() > NAME_LIMIT || name.contains(char::is_control) {
+            self.wrong(written.name.span().start, "name", format!("must be 1 to {NAME_LIMIT} bytes of text"));
+        } else if !self.names.insert(name.clone()) {
+            self.wrong(written.name.span().start, "name", format!("{name:?} is the name of another policy"));
+        }
+        if written.globs.is_empty() {
+            self.wrong(start, "globs", "must name at least one glob, such as \"**\"".into());
+        }
+        let tier = u8::try_from(*written.tier.get_ref()).ok().and_then(Tier::new);
+        if tier.is_none() {
+            self.wrong(written.tier.span().start, "tier", "must be 0 to 4".into());
+        }
+        let executor = written.executor.unwrap_or(Executor::Inline);
+        let is_missing = written.command.as_ref().is_none_or(|command| command.get_ref().is_empty());
+        let command_at = written.command.as_ref().map_or(start, |command| command.span().start);
+        match executor {
+            Executor::Human if !is_missing => self.wrong(command_at, "command", "a person runs none".into()),
+            Executor::Inline | Executor::Command if is_missing => {
+                self.wrong(command_at, "command", "must name a program, such as [\"cargo\", \"test\"]".into());
+            }
+            _ => {}
+        }
+        for command in written.versions.iter().filter(|command| command.get_ref().is_empty()) {
+            self.wrong(
+                command.span().start,
+                "versions",
+                "must name programs, such as [\"cargo\", \"--version\"]".into(),
+            );
+        }
+        for variable in &written.environment {
+            if variable.get_ref().is_empty() || variable.get_ref().contains(['=', '\0']) {
+                self.wrong(variable.span().start, "environment", "must be names of variables".into());
+            }
+        }
+        let timeout = written.timeout_seconds.map_or(DEFAULT_TIMEOUT, |seconds| {
+            let timeout = Duration::from_secs(*seconds.get_ref());
+            if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
+                let most = LONGEST_TIMEOUT.as_secs();
+                self.wrong(seconds.span().start, "timeout_seconds", format!("must be 1 to {most}"));
+            }
+            timeout
+        });
+        let globs = self.globs("globs", &written.globs);
+        let exclude = self.globs("exclude", &written.exclude);
+        let is_good = self.bad.len() == before;
+        tier.filter(|_| is_good).map(|tier| Policy {
+            name,
+            globs,
+            exclude,
+            tier,
+            executor,
+            command: written.command.map(Spanned::into_inner).unwrap_or_default(),
+            versions: written.versions.into_iter().map(Spanned::into_inner).collect(),
+            timeout,
+            environment: written.environment.into_iter().map(Spanned::into_inner).collect(),
+            approval: if written.needs_approval == Some(true) { Approval::Needed } else { Approval::NotNeeded },
+        })
+    }
+
+    fn globs(&mut self, field: &str, globs: &[Spanned<String>]) -> Vec<LockKey> {
+        let read = |glob: &Spanned<String>| match LockKey::parse(glob.get_ref()) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                self.wrong(glob.span().start, field, error.to_string());
+                None
+            }
+        };
+        globs.iter().filter_map(read).collect()
+    }
+
+    fn wrong(&mut self, at: usize, field: &str, why: String) {
+        self.bad.push(format!("line {}: verification.{field}: {why}", line_of(self.text, at)));
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+lock_ttl_minutes = 7
+
+[[verification]]
+name = "tests"
+globs = ["src/**/*.rs", "Cargo.toml"]
+exclude = ["src/generated/"]
+tier = 2
+command = ["cargo", "test"]
+versions = [["cargo", "--version"]]
+timeout_seconds = 60
+environment = ["CARGO_HOME"]
+
+[[verification]]
+name = "format"
+globs = ["**"]
+tier = 0
+command = ["cargo", "fmt", "--check"]
+
+[[verification]]
+name = "look"
+globs = ["docs/"]
+tier = 4
+executor = "human"
+needs_approval = true
+"#;
+
+    fn needed(paths: &[&str]) -> Vec<String> {
+        let policies = Policies::parse(GOOD).unwrap();
+        let changed = paths.iter().map(|path| (*path).to_owned()).collect();
+        policies.needed(&changed).into_iter().map(|policy| policy.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_change_needs_what_is_for_its_files_the_cheapest_first() {
+        assert_eq!(needed(&["src/deep/a.rs"]), ["format", "tests"]);
+        assert_eq!(needed(&["src/generated/a.rs"]), ["format"]);
+        assert_eq!(needed(&["src/generated/a.rs", "Cargo.toml"]), ["format", "tests"]);
+        assert_eq!(needed(&["docs/a.md"]), ["format", "look"]);
+        assert_eq!(needed(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_line_and_field() {
+        let bad = r#"[[verification]]
+name = "a"
+globs = ["src/../../x"]
+tier = 5
+timeout_seconds = 0
+environment = ["A=B"]
+
+[[verification]]
+name = "a"
+globs = []
+tier = 1
+executor = "human"
+command = ["true"]
+"#;
+        let BadPolicies(lines) = Policies::parse(bad).unwrap_err();
+        let places: Vec<&str> = lines
+            .iter()
+            .map(|line| line.split(": ").take(2).map(str::len).sum::<usize>() + 2)
+            .zip(&lines)
+            .map(|(end, line)| &line[..end])
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "line 4: verification.tier",
+                "line 1: verification.command",
+                "line 6: verification.environment",
+                "line 5: verification.timeout_seconds",
+                "line 3: verification.globs",
+                "line 9: verification.name",
+                "line 8: verification.globs",
+                "line 13: verification.command",
+            ],
+            "{lines:#?}"
+        );
+    }
+
+    #[test]
+    fn fields_that_nobody_knows_are_refused_where_they_stand() {
+        let BadPolicies(lines) = Policies::parse("\n[[verification]]\nname = 'a'\nglob = 'x'\n").unwrap_err();
+        assert!(lines[0].starts_with("line 4: verification: unknown field `glob`"), "{lines:?}");
+    }
+}
