@@ -4,6 +4,7 @@
 //! Ours and the floor take short turns, because a shared disk is not the same for long; what counts is the median of the
 //! rounds' ratios. It is no test: it succeeds whatever the figures, and says which goals are not met.
 
+mod chain;
 mod hooks;
 mod load;
 mod programs;
@@ -18,6 +19,7 @@ use testing::postgres::Cluster;
 
 use crate::raw::{Form, PostgresFloor, SqliteFloor, Work};
 use crate::tools;
+use chain::Link;
 pub use programs::again_optimised;
 use programs::{Launch, Server};
 use table::{Bound, Comparison, Table, median};
@@ -28,6 +30,9 @@ const CONNECTIONS: [u32; 3] = [1, 8, 32];
 const STARTS: u32 = 20;
 /// How long a server is left alone before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// How long locks are taken and given back for a trail to verify, in seconds.
+const TRAIL_SECONDS: u64 = 20;
 
 /// How long one of them has its turn, in seconds. Only `pgbench`, which is a while getting ready, has the whole round.
 const TURN: u64 = 1;
@@ -45,6 +50,9 @@ const CALL_OVER_COMMIT: Bound = Bound::AtMost(2.0);
 const START_MILLISECONDS: Bound = Bound::AtMost(50.0);
 const HOOK_MEDIAN_MILLISECONDS: Bound = Bound::AtMost(10.0);
 const HOOK_SLOW_MILLISECONDS: Bound = Bound::AtMost(40.0);
+const LOCK_PAIRS_CHAINED: Bound = Bound::AtLeast(0.85);
+const HASHING_OVER_COMMIT: Bound = Bound::AtMost(0.15);
+const VERIFIED_ROWS: Bound = Bound::AtLeast(100_000.0);
 const IDLE_MEGABYTES: Bound = Bound::AtMost(20.0);
 
 /// What `cargo xtask bench` takes.
@@ -74,6 +82,8 @@ enum Part {
     Memory,
     /// The hooks of a crowd of agents.
     Hook,
+    /// The audit trail's chain of hashes.
+    Chain,
 }
 
 /// Builds, measures and prints.
@@ -82,7 +92,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return again_optimised();
     }
     let is_asked = |part| arguments.only.is_none_or(|only| only == part);
-    if is_asked(Part::Postgres) {
+    if is_asked(Part::Postgres) || is_asked(Part::Chain) {
         tools::need_postgres()?;
     }
     let version = programs::version();
@@ -107,6 +117,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if is_asked(Part::Hook) {
         bench.hook(&mut table)?;
+    }
+    if is_asked(Part::Chain) {
+        bench.chain(&mut table)?;
     }
     if is_asked(Part::Memory) {
         bench.memory(&mut table)?;
@@ -222,13 +235,68 @@ impl Bench<'_> {
         Ok(())
     }
 
+    fn chain(&self, table: &mut Table) -> anyhow::Result<()> {
+        let cluster = Cluster::start()?;
+        let dsn = cluster.dsn("postgres");
+        let server = Server::start(&Launch::on_postgres(self.program, &dsn), self.directory)?;
+        let link = Link::of(&dsn)?;
+        for agents in [1, 32] {
+            let case = format!("PostgreSQL, lock pairs, chained or not, {agents} connections");
+            let [without, with] = self.rounds(&case, self.arguments.seconds, || {
+                link.off()?;
+                let without = load::per_second(server.address, Work::LockPair, agents, TURN)?;
+                link.on()?;
+                Ok([without, load::per_second(server.address, Work::LockPair, agents, TURN)?])
+            })?;
+            table.compare(Comparison {
+                case: "PostgreSQL, lock pairs / without the audit chain".into(),
+                connections: agents,
+                unit: "",
+                ours: &with,
+                raw: &without,
+                goal: Some(LOCK_PAIRS_CHAINED),
+                possible: None,
+            });
+        }
+        drop(server);
+
+        let mut floor = SqliteFloor::new(self.directory)?;
+        let [commit, hashing] = self.rounds("SQLite, hashing a row", 1, || {
+            let commit = median_microseconds(&floor.commit_times(TURN)?);
+            Ok([commit, chain::hashing().as_secs_f64() * 1e6])
+        })?;
+        table.compare(Comparison {
+            case: "SQLite, hashing a row / a commit".into(),
+            connections: 1,
+            unit: " µs",
+            ours: &hashing,
+            raw: &commit,
+            goal: Some(HASHING_OVER_COMMIT),
+            possible: None,
+        });
+
+        eprintln!("audit verify, on a trail of {TRAIL_SECONDS} s of locking");
+        let file = self.directory.join("trail.db");
+        let launch = Launch::on_sqlite(self.program, &file);
+        let server = Server::start(&launch, self.directory)?;
+        load::per_second(server.address, Work::LockPair, 32, TRAIL_SECONDS)?;
+        drop(server);
+        let runs =
+            (0..3).map(|_| chain::verified_per_second(&mut launch.command())).collect::<anyhow::Result<Vec<_>>>()?;
+        let case = format!("SQLite, audit verify of {} rows, whole process", runs[0].1);
+        let speeds: Vec<f64> = runs.iter().map(|(rows_per_second, _)| *rows_per_second).collect();
+        table.alone(&case, " rows/s", median(&speeds), VERIFIED_ROWS);
+        Ok(())
+    }
+
     fn memory(&self, table: &mut Table) -> anyhow::Result<()> {
         let server = self.serve_on_sqlite("memory.db")?;
-        // A hundred requests.
-        load::times(server.address, Work::LockPair, 50)?;
-        sleep(IDLE);
-        let megabytes = server.resident_bytes()? as f64 / 1e6;
-        table.alone("SQLite, memory of an idle server", " MB", megabytes, IDLE_MEGABYTES);
+        for (requests, when) in [(0, "that has just started"), (100, "after a hundred requests")] {
+            load::times(server.address, Work::LockPair, requests / 2)?;
+            sleep(IDLE);
+            let megabytes = server.resident_bytes()? as f64 / 1e6;
+            table.alone(&format!("SQLite, memory of an idle server {when}"), " MB", megabytes, IDLE_MEGABYTES);
+        }
         Ok(())
     }
 

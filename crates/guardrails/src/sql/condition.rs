@@ -34,9 +34,11 @@ fn split<'t>(tokens: &'t [Token], word: &str) -> Vec<&'t [Token]> {
             Some('(') => depth += 1,
             Some(')') => depth -= 1,
             // `||` is the other spelling of OR in MySQL.
-            Some('|') if word == "or" && depth == 0 && tokens.get(n + 1).is_some_and(|next| next.is("|")) => {
+            Some('|')
+                if word == "or" && depth == 0 && n >= start && tokens.get(n + 1).is_some_and(|next| next.is("|")) =>
+            {
                 parts.push(&tokens[start..n]);
-                start = (n + 2).min(tokens.len());
+                start = n + 2;
             }
             _ if depth == 0 && token.word() == "between" => between = true,
             _ if depth == 0 && token.word() == word => {
@@ -49,7 +51,7 @@ fn split<'t>(tokens: &'t [Token], word: &str) -> Vec<&'t [Token]> {
             _ => {}
         }
     }
-    parts.push(&tokens[start.min(tokens.len())..]);
+    parts.push(&tokens[start..]);
     parts
 }
 

@@ -105,6 +105,8 @@ fn what_cannot_be_followed_is_not_allowed() {
     assert_eq!(decision(&"$(".repeat(5_000)), Decision::Ask);
     assert_eq!(decision(&format!("echo {}", "{a,b}".repeat(40))), Decision::Ask);
     assert_eq!(decision(&format!("rm {}", "{a,b}".repeat(40))), Decision::Block);
+    assert_eq!(decision("psql -c 'delete from t where a = 1 ||| b = 2'"), Decision::Allow);
+    assert_eq!(decision("psql -c 'delete from t where a = 1 |||||| 1 = 1'"), Decision::Block);
     assert_eq!(decision(&"a".repeat(1_000_000)), Decision::Allow);
     assert_eq!(decision(&format!("cat > x <<'EOF'\n{}EOF", "rm -rf /\n".repeat(50_000))), Decision::Allow);
 }
