@@ -86,7 +86,8 @@ impl Operation for CheckPolicy {
             Some("mcp") => Door::Mcp,
             Some("http") => Door::Http,
             Some("cli") => Door::Cli,
-            Some(_) => return Err(Failure::field("context.door", "must be mcp, http or cli")),
+            Some("github") => Door::Github,
+            Some(_) => return Err(Failure::field("context.door", "must be mcp, http, cli or github")),
             None => context.door,
         };
         let principal = Principal {

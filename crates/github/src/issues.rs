@@ -79,24 +79,31 @@ pub struct Comment {
 
 /// Which issues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// All that are open now.
+pub enum Which {
+    /// Those that are open now.
     Open,
-    /// All that were changed at this second or later, open or not.
-    Since(Timestamp),
+    /// Open or not.
+    All,
 }
 
 impl Client {
-    /// A page of issues and pull requests, the longest unchanged first, if the page has changed.
+    /// A page of issues and pull requests that were changed at this second or later, the longest unchanged first; if the
+    /// page has changed.
     ///
     /// # Errors
     /// [`Error`](crate::Error)
-    pub async fn issues(&self, changed: Changed, etag: Option<&ETag>) -> Result<Since<Page<Issue>>> {
-        let which = match changed {
-            Changed::Open => "state=open".to_owned(),
-            Changed::Since(instant) => format!("state=all&since={instant:.0}"),
+    pub async fn issues(
+        &self,
+        which: Which,
+        since: Option<Timestamp>,
+        etag: Option<&ETag>,
+    ) -> Result<Since<Page<Issue>>> {
+        let state = match which {
+            Which::Open => "open",
+            Which::All => "all",
         };
-        let path = self.path(&format!("/issues?{which}&sort=updated&direction=asc&per_page={PAGE_SIZE}"));
+        let since = since.map(|instant| format!("&since={instant:.0}")).unwrap_or_default();
+        let path = self.path(&format!("/issues?state={state}{since}&sort=updated&direction=asc&per_page={PAGE_SIZE}"));
         self.page(Question { etag, ..Question::get("list issues", path) }).await
     }
 

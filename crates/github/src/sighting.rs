@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::id::AgentId;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ pub enum Seen {
         /// Its commit.
         sha: String,
     },
-    /// A branch that is no more, or has nothing any more that is not merged.
+    /// A branch that is no more, or was merged.
     Ended {
         /// The commit that was merged, if it was.
         merged: Option<String>,
@@ -240,24 +240,24 @@ impl Known {
 
 impl BranchState {
     fn taken_in(mut self, version: Version, seen: &Seen) -> Self {
-        let (sha, whole) = match seen {
+        let sha = match seen {
             Seen::Pushed { files, sha } if version > self.since => {
                 self.add(version, files);
-                (Some(sha), false)
+                Some(sha)
             }
             Seen::Stands { files, sha } if version >= self.since => {
                 self.begin_at(version);
                 self.add(version, files);
-                (Some(sha), true)
+                Some(sha)
             }
             Seen::Ended { merged } => {
                 self.begin_at(version);
                 if merged.is_some() {
                     self.merged.clone_from(merged);
                 }
-                (None, true)
+                None
             }
-            _ => (None, false),
+            _ => None,
         };
         if let Some(sha) = sha
             && self.sha.as_ref().is_none_or(|(before, _)| *before <= version)
@@ -265,7 +265,7 @@ impl BranchState {
             self.sha = Some((version, sha.clone()));
         }
         // Squashed and merged, a branch that is still there looks as if it had something to merge.
-        if whole && self.merged.is_some() && self.sha.as_ref().map(|(_, sha)| sha) == self.merged.as_ref() {
+        if self.merged.is_some() && self.sha.as_ref().map(|(_, sha)| sha) == self.merged.as_ref() {
             self.files.clear();
         }
         self
@@ -320,6 +320,12 @@ pub fn of_issue(issue: &Issue, told_at: Timestamp) -> Option<Sighting> {
     })
 }
 
+/// When we were told of a change that we read of at `read_at`, by GitHub's clock. However late that was, it is the same change
+/// each time.
+pub fn read_of(changed_at: Timestamp, read_at: Timestamp) -> Timestamp {
+    changed_at.checked_add(SignedDuration::from_secs(1)).map_or(read_at, |latest| read_at.min(latest))
+}
+
 /// What an issue is that is no longer in the repository.
 pub fn of_issue_gone(issue: &Issue, told_at: Timestamp) -> Option<Sighting> {
     let mut sighting = of_issue(issue, told_at)?;
@@ -360,7 +366,8 @@ pub fn of_pull(pull: &Pull, merge_label: &str, repository: &RepositoryName, told
     if let Some(merged_at) = pull.merged_at.filter(|_| is_here && agent_of_branch(&pull.head.branch).is_some()) {
         sightings.push(Sighting {
             subject: Subject::Branch(pull.head.branch.clone()),
-            version: Version::of(merged_at, told_at),
+            // However often it is told: what was pushed in that very second is known by its commit.
+            version: Version::of(merged_at, merged_at),
             seen: Seen::Ended { merged: Some(pull.head.sha.clone()) },
         });
     }
@@ -369,11 +376,11 @@ pub fn of_pull(pull: &Pull, merge_label: &str, repository: &RepositoryName, told
 
 /// What a branch is that was looked at as a whole, by GitHub's clock at `read_at`.
 pub fn of_branch(branch: &Branch, files: BTreeSet<String>, read_at: Timestamp) -> Sighting {
-    let seen = match files.is_empty() {
-        true => Seen::Ended { merged: None },
-        false => Seen::Stands { files, sha: branch.sha.clone() },
-    };
-    Sighting { subject: Subject::Branch(branch.name.clone()), version: looked_at(read_at), seen }
+    Sighting {
+        subject: Subject::Branch(branch.name.clone()),
+        version: looked_at(read_at),
+        seen: Seen::Stands { files, sha: branch.sha.clone() },
+    }
 }
 
 /// What a branch is that was not there any more, by GitHub's clock at `read_at`.

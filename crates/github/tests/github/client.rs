@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use github::client::{ETag, Since};
-use github::issues::Changed;
+use github::issues::Which;
 use github::workflows::{Conclusion, RunId, RunStatus};
 use github::{Client, Connection, Error, Patience, RepositoryName, Secret};
 use jiff::{Timestamp, ToSpan};
@@ -124,12 +124,14 @@ async fn a_redirect_is_not_followed() {
 async fn what_has_not_changed_is_not_read_again() {
     let server = Server::start().await;
     server.will_answer(([("etag", r#"W/"abc""#)], json_of(json!([issue(1)])))).will_answer(StatusCode::NOT_MODIFIED);
-    let since = Changed::Since("2026-01-01T00:00:00.9Z".parse().unwrap());
+    let since = Some("2026-01-01T00:00:00.9Z".parse().unwrap());
     let client = server.client();
-    let Since::Changed { value, etag } = client.issues(since, None).await.unwrap() else { panic!("asked first") };
+    let Since::Changed { value, etag } = client.issues(Which::All, since, None).await.unwrap() else {
+        panic!("asked first")
+    };
     assert_eq!(value.items[0].labels[0].name, "bug");
     assert_eq!(etag, Some(ETag(r#"W/"abc""#.into())));
-    assert_eq!(client.issues(since, etag.as_ref()).await.unwrap(), Since::Unchanged);
+    assert_eq!(client.issues(Which::All, since, etag.as_ref()).await.unwrap(), Since::Unchanged);
     let asked = server.asked();
     assert!(
         asked[0].path.contains("state=all&since=2026-01-01T00:00:00Z&sort=updated&direction=asc"),
