@@ -120,6 +120,9 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
     }
     let sightings = match delivery.event {
         "issues" => {
+            if matches!(delivery.body["action"].as_str(), Some("pinned" | "unpinned")) {
+                return Ok(Heard::Ignored("where it is shown does not matter"));
+            }
             let event: IssueEvent = read(delivery.body)?;
             let sighting = match event.action.as_str() {
                 "deleted" | "transferred" => of_issue_gone(&event.issue, told_at),

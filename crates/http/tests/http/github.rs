@@ -70,6 +70,7 @@ async fn every_body_of_githubs_is_taken_or_politely_ignored() {
         let answer = deliver(&server, event, &format!("delivery-{at}"), body).await;
         let is_ours = body["repository"]["full_name"] == "Codertocat/Hello-World";
         let expected: &[u16] = match event.as_str() {
+            "issues" if is_ours && body["action"].as_str().is_some_and(|action| action.ends_with("pinned")) => &[202],
             "issues" | "pull_request" if is_ours => &[200],
             "push" | "delete" if is_ours => &[200, 202],
             _ => &[202],
