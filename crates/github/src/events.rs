@@ -135,7 +135,9 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
         _ => of_delete(&read(delivery.body)?, told_at)?.into_iter().collect(),
     };
     Ok(match sightings {
-        none if none.is_empty() => Heard::Ignored("it is about no branch of an agent, agent/AGENT/TASK"),
+        none if none.is_empty() => {
+            Heard::Ignored("it tells of no issue and of no branch of an agent, agent/AGENT/TASK")
+        }
         some => Heard::Sightings(some),
     })
 }

@@ -273,6 +273,7 @@ impl BranchState {
 
     fn begin_at(&mut self, version: Version) {
         self.files.retain(|_, at| *at > version);
+        self.sha.take_if(|(at, _)| *at <= version);
         self.since = self.since.max(version);
     }
 

@@ -123,8 +123,8 @@ impl Sync<'_> {
                 Since::Unchanged => return Ok(()),
                 Since::Changed { value, etag } => (value, etag),
             };
-            let (is_whole, read_at) = (page.next.is_none(), page.read_at);
-            let last = self.issue_page(page, cursor.since).await?;
+            let read_at = page.read_at;
+            let (last, is_whole) = self.issue_page(page, cursor.since).await?;
             let since = last.or(cursor.since);
             let is_end = is_whole && since == cursor.since;
             let mut next = IssueCursor { since, ..cursor.clone() };
@@ -147,12 +147,13 @@ impl Sync<'_> {
         }
     }
 
-    /// Takes in a page, and those behind it as long as all is of one second; tells the last change on it.
+    /// Takes in a page, and those behind it as long as all is of one second; tells the last change, and whether there is no
+    /// more.
     async fn issue_page(
         &mut self,
         mut page: Page<Issue>,
         since: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, Interrupted> {
+    ) -> Result<(Option<Timestamp>, bool), Interrupted> {
         loop {
             let read_at = page.read_at;
             let mut last = None;
@@ -170,7 +171,7 @@ impl Sync<'_> {
             }
             match page.next.take() {
                 Some(next) if last.is_some() && last <= since => page = self.client.more_issues(next).await?,
-                _ => return Ok(last),
+                more => return Ok((last, more.is_none())),
             }
         }
     }

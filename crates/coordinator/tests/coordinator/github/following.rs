@@ -214,6 +214,23 @@ async fn what_is_refused_is_said_once_and_taken_back() {
     assert!(!fake.contents().labels(7).contains(&"coordinator:refused".to_owned()));
 }
 
+#[tokio::test]
+async fn many_changes_of_one_second_are_all_read() {
+    let fake = Fake::start().await;
+    let coordinator = follower(&fake);
+    for number in 1..=7 {
+        fake.contents().open_issue(number, "Log in");
+        fake.contents().label(number, "agent:ann");
+        fake.contents().label(number, &format!("locked:src/{number}"));
+    }
+    let client = fake.client();
+    for _ in 0..2 {
+        coordinator.sync_github(&client).await.unwrap();
+        assert_eq!(held(&coordinator).await.len(), 7);
+    }
+    assert!(fake.contents().requests.len() < 30, "{:#?}", fake.contents().requests);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lock_lives_as_long_as_its_label_stands() {
     let fake = Fake::start().await;
