@@ -239,6 +239,11 @@ impl Known {
 }
 
 impl BranchState {
+    /// Was the whole looked at, when it was at this commit? That a push of it was heard is not enough: another may be lost.
+    pub fn was_looked_at(&self, commit: &str) -> bool {
+        self.sha.as_ref().is_some_and(|(at, sha)| *at == self.since && sha == commit)
+    }
+
     fn taken_in(mut self, version: Version, seen: &Seen) -> Self {
         let sha = match seen {
             Seen::Pushed { files, sha } if version > self.since => {

@@ -3,7 +3,7 @@
 //! Issues and pull requests are read in the order of their changes, from where the last reading got to. That place is noted
 //! after each page, so that whatever interrupts a reading, a limit of GitHub's included, the next one goes on there. Each
 //! page is asked for by time and not by number: what changes meanwhile moves to the end and pushes nothing off a page.
-//! Branches have no time, so all of them are listed; those whose commit is known are not looked at again.
+//! Branches have no time, so all of them are listed; those that were looked at as they are now are not looked at again.
 
 use std::collections::BTreeSet;
 
@@ -209,8 +209,7 @@ impl Sync<'_> {
         };
         let mut base = None;
         for branch in page.items.iter().filter(|branch| agent_of_branch(&branch.name).is_some()) {
-            let sha = state_of(&branch.name).and_then(|state| state.sha.as_ref().map(|(_, sha)| sha));
-            if sha == Some(&branch.sha) {
+            if state_of(&branch.name).is_some_and(|state| state.was_looked_at(&branch.sha)) {
                 continue;
             }
             let base = match &base {

@@ -215,6 +215,24 @@ async fn what_is_refused_is_said_once_and_taken_back() {
 }
 
 #[tokio::test]
+async fn a_lost_push_is_found_by_the_next_sync() {
+    let fake = Fake::start().await;
+    let coordinator = follower(&fake);
+    fake.contents().push("agent/ann/1", &["src/a.rs"]);
+    fake.contents().take_deliveries();
+    fake.contents().pass(1_000);
+    fake.contents().push("agent/ann/1", &["src/b.rs"]);
+    deliver_all(&coordinator, &fake).await;
+    assert_eq!(held(&coordinator).await, set(&["ann src/b.rs"]));
+    fake.contents().pass(1_000);
+    coordinator.sync_github(&fake.client()).await.unwrap();
+    assert_eq!(held(&coordinator).await, set(&["ann src/a.rs", "ann src/b.rs"]));
+    let asked = fake.contents().requests.len();
+    coordinator.sync_github(&fake.client()).await.unwrap();
+    assert_eq!(fake.contents().requests.len() - asked, 2, "nothing new costs two requests");
+}
+
+#[tokio::test]
 async fn many_changes_of_one_second_are_all_read() {
     let fake = Fake::start().await;
     let coordinator = follower(&fake);
