@@ -129,8 +129,10 @@ impl Sync<'_> {
             let is_end = is_whole && since == cursor.since;
             let mut next = IssueCursor { since, ..cursor.clone() };
             next.begun_at = cursor.begun_at.or(Some(read_at));
-            // The tag is of the question that was asked: of the next one only if that is the same.
-            next.etag = etag.filter(|_| is_end && !cursor.is_beginning);
+            // The tag is of the question that was asked: of the next one only if that is the same. What was read in the very
+            // second of its change is read once more: of all that was heard of that second, it may not be the last.
+            let is_past = since.is_none_or(|since| read_at.as_second() > since.as_second());
+            next.etag = etag.filter(|_| is_end && is_past && !cursor.is_beginning);
             if is_end && cursor.is_beginning {
                 // All that is open is read. What has changed since that began comes next.
                 (next.is_beginning, next.since) = (false, next.begun_at);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use coordinator::github::sync::Interrupted;
-use github::Error;
+use github::{Client, Error};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -93,11 +93,10 @@ impl Outcome {
 }
 
 /// Goes on until GitHub lets it come to its end.
-async fn poll(coordinator: &Coordinator, fake: &Fake, budget: Option<u32>) {
-    let client = fake.client();
+async fn poll(coordinator: &Coordinator, fake: &Fake, client: &Client, budget: Option<u32>) {
     fake.contents().budget = budget;
     for more in 2..100 {
-        match coordinator.sync_github(&client).await {
+        match coordinator.sync_github(client).await {
             Ok(_) => {
                 fake.contents().budget = None;
                 return;
@@ -112,13 +111,14 @@ async fn poll(coordinator: &Coordinator, fake: &Fake, budget: Option<u32>) {
 async fn check(deeds: Vec<Deed>, order: Vec<u32>, lost: Vec<bool>) -> Result<(), TestCaseError> {
     let fake = Fake::start().await;
     fake.contents().is_shaky = true;
+    let client = fake.client();
     let (hears, polls, both) = (follower(&fake), follower(&fake), follower(&fake));
     let mut deliveries = vec![];
     for deed in &deeds {
         deed.is_done(&mut fake.contents());
         if matches!(deed, Deed::Poll) {
-            poll(&polls, &fake, Some(3)).await;
-            poll(&both, &fake, Some(9)).await;
+            poll(&polls, &fake, &client, Some(3)).await;
+            poll(&both, &fake, &client, Some(9)).await;
         }
         let new = fake.contents().take_deliveries();
         for delivery in &new {
@@ -139,20 +139,20 @@ async fn check(deeds: Vec<Deed>, order: Vec<u32>, lost: Vec<bool>) -> Result<(),
     for delivery in shuffled.iter().map(|(_, delivery)| *delivery).chain(again) {
         deliver(&hears, delivery).await;
     }
-    poll(&polls, &fake, Some(2)).await;
+    poll(&polls, &fake, &client, Some(2)).await;
     fake.contents().is_shaky = false;
     // What one of them says on GitHub is news to the others.
     for _ in 0..4 {
         fake.contents().pass(5_000);
         deliver_all(&hears, &fake).await;
-        hears.pass_over_github(Some(&fake.client())).await.unwrap();
-        poll(&polls, &fake, None).await;
-        poll(&both, &fake, None).await;
+        hears.pass_over_github(Some(&client)).await.unwrap();
+        poll(&polls, &fake, &client, None).await;
+        poll(&both, &fake, &client, None).await;
     }
     for follower in [&polls, &both] {
         // Once more, with nothing new.
         let (asked, row) = (fake.contents().requests.len(), crate::support::trail(follower).await.len());
-        poll(follower, &fake, None).await;
+        poll(follower, &fake, &client, None).await;
         prop_assert_eq!(crate::support::trail(follower).await.len(), row, "a repetition writes nothing");
         prop_assert!(fake.contents().requests.len() - asked <= 6, "{:?}", &fake.contents().requests[asked..]);
     }
@@ -163,8 +163,13 @@ async fn check(deeds: Vec<Deed>, order: Vec<u32>, lost: Vec<bool>) -> Result<(),
     Ok(())
 }
 
+/// `PROPTEST_CASES` runs more of them.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn hearing_and_polling_lead_to_the_same(
