@@ -48,7 +48,7 @@ pub(super) struct IssueTask {
     pub task_id: Uuid,
     /// For whom.
     pub agent: AgentId,
-    /// The how-manieth it is of this issue.
+    /// 1 for the first of this issue.
     pub number: u32,
     /// Has the issue ended it, or been taken from the agent? Then another assignment is another task.
     #[serde(default)]

@@ -151,7 +151,8 @@ async fn check(deeds: Vec<Deed>, order: Vec<u32>, lost: Vec<bool>) -> Result<(),
     }
     for follower in [&polls, &both] {
         // Once more, with nothing new.
-        let (asked, row) = (fake.contents().requests.len(), crate::support::trail(follower).await.len());
+        let asked = fake.contents().requests.len();
+        let row = crate::support::trail(follower).await.len();
         poll(follower, &fake, &client, None).await;
         prop_assert_eq!(crate::support::trail(follower).await.len(), row, "a repetition writes nothing");
         prop_assert!(fake.contents().requests.len() - asked <= 6, "{:?}", &fake.contents().requests[asked..]);

@@ -24,12 +24,8 @@ async fn labels_lock_and_release_in_the_name_of_the_agent() {
     fake.contents().label(7, "agent:ann");
     deliver_all(&coordinator, &fake).await;
     assert_eq!(held(&coordinator).await, set(&["ann db:users", "ann src/auth"]), "the label goes before the assignee");
-    let row = trail(&coordinator).await.pop().unwrap();
-    let row = if row.operation == "note_github" {
-        trail(&coordinator).await.into_iter().rev().find(|r| r.operation != "note_github").unwrap()
-    } else {
-        row
-    };
+    let rows = trail(&coordinator).await;
+    let row = rows.iter().rfind(|row| row.operation != "note_github").unwrap();
     assert_eq!(
         (row.operation.as_str(), row.agent_id.as_str(), row.agent_type.as_str()),
         ("acquire_lock", "ann", "github")
