@@ -119,7 +119,9 @@ async fn acquire(
     keys: &[LockKey],
 ) -> Result<Result<(), Refused>, Failure> {
     let reason = name.in_words();
-    let parameters = json!({"file_paths": keys, "reason": reason, "ttl_minutes": LEASE_MINUTES});
+    // As texts: by these, policies know what is locked.
+    let paths: Vec<&str> = keys.iter().map(LockKey::as_str).collect();
+    let parameters = json!({"file_paths": paths, "reason": reason, "ttl_minutes": LEASE_MINUTES});
     let action = Action::Acquire(Acquire {
         keys: keys.to_vec(),
         mode: LockMode::Exclusive,
@@ -165,7 +167,7 @@ async fn release_others(
         {
             continue;
         }
-        let parameters = json!({"file_path": lock.key});
+        let parameters = json!({"file_path": lock.key.as_str()});
         let action = Action::Release(Release { keys: vec![lock.key.clone()], fencing_token: Some(lock.fencing_token) });
         let caller = desk.caller(&lock.agent_id, name);
         if let Err(refusal) = desk.act("release_lock", &caller, parameters, name, action).await? {

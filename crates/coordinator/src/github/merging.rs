@@ -108,7 +108,8 @@ async fn enter(desk: &Desk<'_>, name: &Name, state: &PullState) -> Result<Entere
             };
             let feature_id = FeatureId::new(own_id).map_err(|bad| Failure::Internal(bad.to_string()))?;
             let claims: Vec<LockKey> = claims(&files).iter().filter_map(|path| LockKey::parse(path).ok()).collect();
-            let parameters = json!({"feature_id": feature_id, "branch_name": state.branch, "resource_claims": claims});
+            let texts: Vec<&str> = claims.iter().map(LockKey::as_str).collect();
+            let parameters = json!({"feature_id": feature_id, "branch_name": state.branch, "resource_claims": texts});
             let action = Action::RegisterFeature(RegisterFeature {
                 feature_id: feature_id.clone(),
                 title: Some(without_secrets(&state.title)),

@@ -31,6 +31,7 @@ async fn labels_lock_and_release_in_the_name_of_the_agent() {
         ("acquire_lock", "ann", "github")
     );
     assert_eq!((row.session_id.as_deref(), &row.parameters["github"]), (Some("github:issue:7"), &json!("issue #7")));
+    assert_eq!(row.parameters["file_paths"], json!(["db:users", "src/auth"]), "by which policies know it");
     fake.contents().pass(1_000);
     fake.contents().unlabel(7, "locked:db:Users");
     deliver_all(&coordinator, &fake).await;
