@@ -8,9 +8,9 @@ use clap_complete::Shell;
 use crate::desk::{at_desk, block_on};
 use crate::exit::Exit;
 use crate::{
-    agents, approvals, audit, bridge, call, demo, doctor, features, git, guard, handoffs, hook, init, keys, locks, mcp,
-    memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, radar, run, serve, status, team,
-    watch, work,
+    agents, approvals, audit, bridge, call, demo, doctor, features, git, github, guard, handoffs, hook, init, keys,
+    locks, mcp, memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, radar, run, serve,
+    status, team, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -89,6 +89,9 @@ pub enum Command {
     Merge(merge::Merge),
     /// Show which branches and uncommitted work would not merge with each other, and tell their agents
     Radar(radar::Radar),
+    /// Follow issues, pull requests and branches on GitHub, where agents can reach nothing else
+    #[command(subcommand)]
+    Github(github::Github),
     /// Get ports of your own for the services you start
     #[command(subcommand)]
     Ports(ports::Ports),
@@ -172,6 +175,7 @@ impl Command {
             Self::Feature(feature) => at_desk(globals, async |desk| features::run(desk, feature).await),
             Self::Merge(merge) => at_desk(globals, async |desk| merge::run(desk, merge).await),
             Self::Radar(radar) => at_desk(globals, async |desk| radar::run(desk, radar).await),
+            Self::Github(github) => at_desk(globals, async |desk| github::run(desk, github).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),
             Self::Team(team) => team::run(globals, team),
             Self::Audit(audit) => audit::run(globals, audit),

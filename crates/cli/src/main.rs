@@ -16,6 +16,7 @@ mod features;
 mod fields;
 mod files;
 mod git;
+mod github;
 mod guard;
 mod guard_packs;
 mod handoffs;

@@ -38,6 +38,9 @@ impl Vouching {
     /// It runs on the machine that holds the database.
     pub const ALL: Self = Self { agent_id: Vouched::For, agent_type: Vouched::For };
 
+    /// Somebody says so who has nothing to show for it.
+    pub const NONE: Self = Self { agent_id: Vouched::ByNobody, agent_type: Vouched::ByNobody };
+
     /// Of the one by which it has its profile.
     fn of(self, chosen: &Chosen) -> Vouched {
         match chosen.reason {

@@ -323,6 +323,10 @@ pub fn in_words(refusal: &Refusal) -> String {
         Refusal::MergeInProgress { feature_id } => format!(
             "{feature_id} is being merged: wait for that to end; if whoever did it is gone, set_merge_state queued first"
         ),
+        Refusal::GithubRecordChanged { record_kind, name, .. } => format!(
+            "somebody has written what is known of the {} {name} on GitHub meanwhile: read it again, then decide",
+            record_kind.as_str()
+        ),
         Refusal::SealMismatch { size } => format!(
             "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \
              if it stays so, run coordinator audit verify"

@@ -6,6 +6,7 @@
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember
 //! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`network`]: which hosts may be reached
+//! - [`github`]: agents coordinated by labels, branches and pull requests on GitHub
 //! - [`radar`]: which branches would not merge with each other
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
@@ -24,6 +25,7 @@ pub mod events;
 pub mod failure;
 pub mod features;
 mod free_form;
+pub mod github;
 pub mod guardrails;
 pub mod handoffs;
 pub mod help;
@@ -88,6 +90,8 @@ pub struct Coordinator {
     released: Notify,
     /// Rung when anything was done in this process.
     changed: Notify,
+    /// Rung when something new was heard from GitHub in this process.
+    github_news: Notify,
 }
 
 impl Coordinator {
@@ -103,6 +107,7 @@ impl Coordinator {
             settings,
             released: Notify::new(),
             changed: Notify::new(),
+            github_news: Notify::new(),
         }
     }
 
@@ -113,6 +118,11 @@ impl Coordinator {
     pub async fn open(settings: Settings) -> Result<Self, StoreError> {
         let store = settings.database.open().await?;
         Ok(Self::new(store, settings))
+    }
+
+    /// Lets those look again who wait for a lock: some may have come free.
+    pub(crate) fn wake_waiters(&self) {
+        self.released.notify_waiters();
     }
 
     /// How it is set up.

@@ -180,7 +180,7 @@ impl Operation for AcquireLock {
         let keys = parse_keys(request.file_path.as_deref(), request.file_paths.as_deref())?;
         let default_ttl = match context.door {
             Door::Http => HTTP_TTL_MINUTES,
-            Door::Mcp | Door::Cli => context.coordinator.settings().lock_ttl_minutes,
+            Door::Mcp | Door::Cli | Door::Github => context.coordinator.settings().lock_ttl_minutes,
         };
         let acquire = Acquire {
             keys: sorted(&keys),

@@ -110,6 +110,23 @@ impl Coordinator {
         Ok(telling(answer, redacted))
     }
 
+    /// The context of what GitHub leads to, in the name of an agent that is named there: it may do what its profile says,
+    /// and nobody vouches for it. `parameters` are what it does, for authorisation and for the trail.
+    pub(crate) async fn call_from_github<'a>(
+        &'a self,
+        entry: &Entry,
+        project: &'a Project,
+        caller: &Caller,
+        mut parameters: Value,
+    ) -> Result<Context<'a>, Failure> {
+        let received = Instant::now();
+        take_secrets(&mut parameters).map_err(invalid)?;
+        let kept = JsonText::new(&Redacted(&parameters));
+        let mut context = self.context(entry, project, caller.clone(), Door::Github, kept, received);
+        authorise(&mut context, entry, Vouching::NONE, &parameters).await?;
+        Ok(context)
+    }
+
     fn context<'a>(
         &'a self,
         entry: &Entry,

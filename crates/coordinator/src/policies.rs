@@ -72,7 +72,7 @@ impl Operation for CheckPolicy {
     const IS_CORE: bool = true;
     const SELDOM: &'static [&'static str] = &["context"];
     const DETAIL: &'static str = "Nothing is done or recorded. Fields of context: agent_id and agent_type to ask for another agent, door \
-        (mcp, http, cli) to ask for another way in.";
+        (mcp, http, cli, github) to ask for another way in.";
 
     async fn run(context: &Context<'_>, request: CheckRequest) -> Result<CheckAnswer, Failure> {
         let rules = context.coordinator.rules(context.project).await?;
@@ -86,7 +86,8 @@ impl Operation for CheckPolicy {
             Some("mcp") => Door::Mcp,
             Some("http") => Door::Http,
             Some("cli") => Door::Cli,
-            Some(_) => return Err(Failure::field("context.door", "must be mcp, http or cli")),
+            Some("github") => Door::Github,
+            Some(_) => return Err(Failure::field("context.door", "must be mcp, http, cli or github")),
             None => context.door,
         };
         let principal = Principal {

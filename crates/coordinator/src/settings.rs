@@ -1,5 +1,7 @@
 //! How the coordinator is set up. Flags win over the environment, the environment over `coordinator.toml`.
 
+mod github;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use store::sqlite::SqliteStore;
 use store::{Clock, Store, StoreError};
 use verification::Policies;
 
+pub use self::github::GithubSettings;
 use crate::identity::Principal;
 use crate::registry::ToolSet;
 use crate::repository::Repository;
@@ -40,6 +43,11 @@ const NAMES: &[&str] = &[
     "COORDINATOR_STRICT",
     "COORDINATOR_TOOLS",
     "DB_BACKEND",
+    "GITHUB_API_URL",
+    "GITHUB_MERGE_LABEL",
+    "GITHUB_REPO",
+    "GITHUB_TOKEN",
+    "GITHUB_WEBHOOK_SECRET",
     "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
     "NETWORK_DEFAULT_POLICY",
@@ -113,6 +121,8 @@ pub struct Settings {
     pub network_default: network::Access,
     /// `[[verification]]` in the file: what must pass before a change is landed.
     pub verification: Policies,
+    /// `GITHUB_...`: the repository on GitHub.
+    pub github: GithubSettings,
     /// `POLICY_...`, `PROFILES_...` and `CEDAR_SCHEMA_PATH`: who may do what.
     pub policy: PolicySettings,
 }
@@ -258,6 +268,7 @@ impl Settings {
                 })
                 .unwrap_or_default(),
             verification: std::mem::take(&mut source.verification),
+            github: source.github(),
             policy: source.policy(),
             tools: source
                 .parsed("COORDINATOR_TOOLS", |v| match v {
@@ -678,6 +689,26 @@ mod tests {
         assert!(!errors.contains(key), "{errors}");
         let good = [bad[0], ("SUPABASE_URL", "https://p.example"), ("SUPABASE_SERVICE_KEY", "very-secret")];
         assert!(!format!("{:?}", load(&good, "").unwrap()).contains("very-secret"));
+    }
+
+    #[test]
+    fn secrets_of_github_come_from_the_environment_and_are_not_shown() {
+        let long = "0123456789abcdef-secret";
+        let good = [("GITHUB_REPO", "octo/shop"), ("GITHUB_TOKEN", long), ("GITHUB_WEBHOOK_SECRET", long)];
+        let settings = load(&good, "github_merge_label = \"ship\"").unwrap();
+        assert_eq!(settings.github.merge_label, "ship");
+        assert_eq!(settings.github.connection().unwrap().repository.as_str(), "octo/shop");
+        assert!(!format!("{settings:?}").contains(long));
+        assert!(load(&[], "").unwrap().github.connection().unwrap_err().contains("GITHUB_REPO"));
+
+        let bad = [("GITHUB_REPO", "shop"), ("GITHUB_WEBHOOK_SECRET", "short-secret")];
+        let errors = load(&bad, &format!("github_token = \"{long}\"")).unwrap_err().to_string();
+        for expected in
+            ["GITHUB_REPO is \"shop\"", "GITHUB_WEBHOOK_SECRET is too short", "coordinator.toml has github_token"]
+        {
+            assert!(errors.contains(expected), "{errors}");
+        }
+        assert!(!errors.contains("short-secret") && !errors.contains(long), "{errors}");
     }
 
     #[test]

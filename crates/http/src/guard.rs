@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::github;
 use crate::reply::problem;
 
 /// Who can reach the server.
@@ -18,7 +19,8 @@ pub struct Reach {
 }
 
 pub async fn refuse_foreign_browsers(State(reach): State<Reach>, request: Request, next: Next) -> Response {
-    if is_foreign(reach, request.headers()) {
+    // GitHub reaches a server through whatever stands before it, under any name. What it sends is signed, which no page can do.
+    if request.uri().path() != github::PATH && is_foreign(reach, request.headers()) {
         let message = "this Host or Origin is not this server's: requests from foreign web pages are refused";
         return problem(StatusCode::FORBIDDEN, "foreign_origin", message);
     }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod events;
+mod github;
 mod guard;
 mod mcp;
 mod openapi;
@@ -17,7 +18,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, RawPathParams, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{MethodRouter, get, on};
+use axum::routing::{MethodRouter, get, on, post};
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use coordinator::failure::Failure;
@@ -85,6 +86,7 @@ pub fn router(coordinator: Arc<Coordinator>, local: bool) -> Router {
     }
     router
         .route(events::PATH, get(events::stream_events))
+        .route(github::PATH, post(github::receive))
         .route(mcp::PATH, mcp::route(coordinator.clone()))
         .fallback(async || problem(StatusCode::NOT_FOUND, "not_found", "there is nothing here: see /openapi.json"))
         .method_not_allowed_fallback(async || {

@@ -17,6 +17,7 @@ pub fn document() -> Value {
         }
     }
     paths.insert("/health".into(), json!({"get": health()}));
+    paths.insert(crate::github::PATH.into(), json!({"post": crate::github::openapi()}));
     paths.insert(crate::events::PATH.into(), json!({"get": crate::events::openapi()}));
     json!({
         "openapi": "3.1.0",

@@ -12,6 +12,7 @@ use crate::api_keys::ApiKey;
 use crate::approvals::{ApprovalStatus, DecideApproval, Pass, RequestApproval};
 use crate::chain::Seal;
 use crate::features::{ClaimedBy, DeregisterFeature, FeatureEnd, FeatureStatus, RegisterFeature};
+use crate::github::{GithubKind, PutGithubRecord};
 use crate::handoffs::Notes;
 use crate::id::{AgentId, Caller, FeatureId, SessionId};
 use crate::key::LockKey;
@@ -65,6 +66,8 @@ pub enum Action {
     Complete(Complete),
     /// End any task, claimed or not.
     Cancel(Cancel),
+    /// End any task as done, claimed or not.
+    Finish(Finish),
     /// Begin or resume a session.
     Register(Register),
     /// A sign of life.
@@ -127,6 +130,8 @@ pub enum Action {
         /// Which.
         feature_id: FeatureId,
     },
+    /// Write what is known of something on GitHub.
+    PutGithubRecord(PutGithubRecord),
     /// Remove the oldest rows of the trail, which this seals.
     PruneAudit(Seal),
     /// Change nothing but the trail: the operation was refused before it reached the store.
@@ -237,6 +242,15 @@ pub struct Cancel {
     /// Why.
     pub reason: String,
     /// The result to store, which holds the error code and the reason.
+    pub result: JsonText,
+}
+
+/// End any task as done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// Which.
+    pub task_id: Uuid,
+    /// What came of it.
     pub result: JsonText,
 }
 
@@ -509,6 +523,11 @@ pub enum Outcome {
         /// Whose it was.
         feature_id: FeatureId,
     },
+    /// The record is written.
+    GithubRecordPut {
+        /// Its revision.
+        revision: i64,
+    },
     /// The oldest rows of the trail are gone.
     AuditPruned {
         /// How many.
@@ -777,6 +796,15 @@ pub enum Refusal {
         /// Whose entry.
         feature_id: FeatureId,
     },
+    /// Somebody has written the record since the caller read it.
+    GithubRecordChanged {
+        /// What the record is about.
+        record_kind: GithubKind,
+        /// About which.
+        name: String,
+        /// Its revision, 0 if there is none.
+        revision: i64,
+    },
     /// The seal is not that of the trail's oldest rows, or leaves no row after them.
     SealMismatch {
         /// How many rows it seals.
@@ -852,6 +880,7 @@ impl Refusal {
             Self::MergeEntryNotFound { .. } => "merge_entry_not_found",
             Self::MergeStateRefused { .. } => "merge_state_refused",
             Self::MergeInProgress { .. } => "merge_in_progress",
+            Self::GithubRecordChanged { .. } => "github_record_changed",
             Self::SealMismatch { .. } => "seal_mismatch",
             Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",

@@ -9,6 +9,7 @@
 //! - [`memories`], [`working_memory`], [`skills`]: what agents remember; [`text`] and [`ranking`]: how it is found
 //! - [`approvals`]: what an agent was refused and a person may let it do
 //! - [`features`], [`merge_queue`]: what is being built, what it claims, and when it is merged
+//! - [`github`]: what was seen of a repository there
 //! - [`network`]: what was asked of the network, and answered
 //! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`chain`], [`merkle`]: how the audit trail is hashed
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod chain;
 pub mod command;
 pub mod features;
+pub mod github;
 mod glob;
 pub mod handoffs;
 pub mod id;

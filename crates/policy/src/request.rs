@@ -112,6 +112,8 @@ pub enum Door {
     Http,
     /// A command line.
     Cli,
+    /// A label, a branch or a pull request on GitHub.
+    Github,
 }
 
 impl Door {
@@ -121,6 +123,7 @@ impl Door {
             Self::Mcp => "mcp",
             Self::Http => "http",
             Self::Cli => "cli",
+            Self::Github => "github",
         }
     }
 }

@@ -25,6 +25,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::features::{Feature, FeatureFilter};
+use model::github::{GithubKind, GithubRecord};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
@@ -123,6 +124,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of requests for approvals, newest first.
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>, StoreError>;
+
+    /// What is known of GitHub, of one kind, by name: the record of this name, or all.
+    async fn github_records(
+        &self,
+        project: &Project,
+        kind: GithubKind,
+        name: Option<&str>,
+    ) -> Result<Vec<GithubRecord>, StoreError>;
+
     /// The rules in force, by kind and name: the latest version of each that was not removed.
     async fn rules(&self, project: &Project) -> Result<Vec<Rule>, StoreError>;
 

@@ -7,6 +7,7 @@ mod container;
 mod coordination_bridge;
 mod demo;
 mod git_guard;
+mod github;
 mod handoffs;
 mod hooks;
 mod init;

@@ -4,6 +4,7 @@
 mod agent;
 mod authorise;
 mod doors;
+mod github;
 mod guardrails;
 mod keys;
 mod memories;

@@ -12,6 +12,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::features::{Feature, FeatureFilter};
+use model::github::{GithubKind, GithubRecord};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
@@ -82,6 +83,14 @@ impl Store for Broken {
         self.answer().await
     }
     async fn merge_entries(&self, _: &Project, _: MergeScope, _: u32) -> Result<Vec<MergeEntry>, StoreError> {
+        self.answer().await
+    }
+    async fn github_records(
+        &self,
+        _: &Project,
+        _: GithubKind,
+        _: Option<&str>,
+    ) -> Result<Vec<GithubRecord>, StoreError> {
         self.answer().await
     }
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp), StoreError> {

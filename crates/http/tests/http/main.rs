@@ -8,6 +8,7 @@ mod contract;
 mod errors;
 mod events;
 mod features;
+mod github;
 mod guardrails;
 mod handoffs;
 mod health;

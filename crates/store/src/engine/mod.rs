@@ -6,6 +6,7 @@
 mod approvals;
 mod audit;
 mod features;
+mod github;
 mod handoffs;
 mod limits;
 mod locks;
@@ -21,6 +22,7 @@ mod work;
 pub use approvals::ApprovalRows;
 pub use audit::{NewEntry, PRUNE_LIMIT};
 pub use features::{Claim, FeatureRows, claims_of};
+pub use github::GithubRows;
 use jiff::Timestamp;
 pub use memories::MemoryRows;
 pub use merge_queue::MergeRows;
@@ -46,7 +48,7 @@ pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows + ApprovalRows + FeatureRows + MergeRows {
+pub trait Rows: MemoryRows + ApprovalRows + FeatureRows + MergeRows + GithubRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -210,6 +212,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::Claim(claim) => work::claim(rows, now, caller, claim, &command.limits),
         Action::Complete(complete) => work::complete(rows, now, caller, complete),
         Action::Cancel(cancel) => work::cancel(rows, now, cancel),
+        Action::Finish(finish) => work::finish_task(rows, now, finish),
         Action::Register(register) => sessions::register(rows, now, caller, register),
         Action::Heartbeat => sessions::heartbeat(rows, now, caller, &command.limits),
         Action::Cleanup(cleanup) => sessions::cleanup(rows, now, caller, cleanup, freed),
@@ -251,6 +254,7 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::EnqueueMerge(request) => merge_queue::enqueue(rows, now, caller, request),
         Action::MoveMerge(request) => merge_queue::move_entry(rows, now, request),
         Action::RemoveMerge { feature_id } => merge_queue::remove_entry(rows, feature_id),
+        Action::PutGithubRecord(request) => github::put(rows, now, request),
         Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }

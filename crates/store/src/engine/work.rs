@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use model::command::{Cancel, Claim, Complete, Outcome, Refusal, Submit};
+use model::command::{Cancel, Claim, Complete, Finish, Outcome, Refusal, Submit};
 use model::id::Caller;
 use model::limits::Limits;
 use model::work::{CANCELLED, DEADLINE_EXCEEDED, DEPENDENCY_FAILED, LEASE_LAPSED, Task, TaskStatus};
@@ -152,6 +152,25 @@ pub fn cancel(rows: &mut impl Rows, now: Timestamp, request: &Cancel) -> Result<
     task.error_message = Some(request.reason.clone());
     let failed_dependents = finish(rows, now, task, TaskStatus::Failed)?;
     Ok(Outcome::Ended { task_id: request.task_id, status: TaskStatus::Failed, retry_at: None, failed_dependents })
+}
+
+pub fn finish_task(rows: &mut impl Rows, now: Timestamp, request: &Finish) -> Result<Outcome> {
+    let Some(mut task) = rows.task(request.task_id)? else {
+        return Ok(Outcome::Refused(Refusal::TaskNotFound));
+    };
+    if task.status.is_final() {
+        return Ok(Outcome::Refused(Refusal::TaskAlreadyEnded { status: task.status }));
+    }
+    task.result = Some(request.result.clone());
+    task.error_code = None;
+    task.error_message = None;
+    finish(rows, now, task, TaskStatus::Completed)?;
+    Ok(Outcome::Ended {
+        task_id: request.task_id,
+        status: TaskStatus::Completed,
+        retry_at: None,
+        failed_dependents: vec![],
+    })
 }
 
 /// Takes a task from a holder that is gone: back into the queue, or failed after its last attempt.

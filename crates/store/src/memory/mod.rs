@@ -2,6 +2,7 @@
 
 mod approvals;
 mod features;
+mod github;
 mod memories;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{self, ChainedRow, Digest256, Seal};
 use model::command::{Command, Outcome};
 use model::features::{Feature, FeatureFilter};
+use model::github::{GithubKind, GithubRecord};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Caller, FeatureId, Project, SessionId};
 use model::key::{LockKey, PAUSE};
@@ -69,6 +71,7 @@ struct State {
     approvals: BTreeMap<i64, Approval>,
     features: BTreeMap<FeatureId, Feature>,
     merge_entries: BTreeMap<FeatureId, MergeEntry>,
+    github_records: BTreeMap<(GithubKind, String), GithubRecord>,
     audit: Vec<AuditEntry>,
     /// The same rows as they are hashed.
     chain: Vec<ChainedRow>,
@@ -219,6 +222,15 @@ impl Store for MemoryStore {
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
         self.read(project, |state, _| Ok(state.approvals_where(filter)))
+    }
+
+    async fn github_records(
+        &self,
+        project: &Project,
+        kind: GithubKind,
+        name: Option<&str>,
+    ) -> Result<Vec<GithubRecord>> {
+        self.read(project, |state, now| Ok(state.github_records_of(kind, name, now)))
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

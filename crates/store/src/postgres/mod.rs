@@ -23,6 +23,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{CanonicalRow, ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::features::{Feature, FeatureFilter};
+use model::github::{GithubKind, GithubRecord};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
@@ -89,6 +90,7 @@ enum Query<'a> {
     Features(&'a FeatureFilter),
     MergeEntries { scope: MergeScope, limit: u32 },
     Approvals(&'a ApprovalFilter),
+    GithubRecords { record_kind: GithubKind, name: Option<&'a str> },
     Rules,
     RulesVersion,
     RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
@@ -245,6 +247,15 @@ impl Store for PostgresStore {
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
         self.read(Some(project), &Query::Approvals(filter)).await
+    }
+
+    async fn github_records(
+        &self,
+        project: &Project,
+        kind: GithubKind,
+        name: Option<&str>,
+    ) -> Result<Vec<GithubRecord>> {
+        self.read(Some(project), &Query::GithubRecords { record_kind: kind, name }).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

@@ -9,6 +9,7 @@
 mod approvals;
 mod audit;
 mod features;
+mod github;
 mod memories;
 mod migrate;
 mod read;
@@ -32,6 +33,7 @@ use model::audit::{AuditEntry, AuditFilter};
 use model::chain::{ChainedRow, Seal};
 use model::command::{Command, Outcome};
 use model::features::{Feature, FeatureFilter};
+use model::github::{GithubKind, GithubRecord};
 use model::handoffs::{Handoff, HandoffFilter};
 use model::id::{AgentId, Project};
 use model::key::LockKey;
@@ -221,6 +223,16 @@ impl Store for SqliteStore {
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, move |c, p, _| read::audit_after(c, p, position, limit)).await
+    }
+
+    async fn github_records(
+        &self,
+        project: &Project,
+        kind: GithubKind,
+        name: Option<&str>,
+    ) -> Result<Vec<GithubRecord>> {
+        let name = name.map(str::to_owned);
+        self.read(project, move |c, p, now| github::records(c, p, kind, name.as_deref(), now)).await
     }
 
     async fn rules(&self, project: &Project) -> Result<Vec<Rule>> {

@@ -18,12 +18,13 @@ use model::approvals::{
 use model::audit::{AuditEntry, AuditFilter, SYSTEM_AGENT};
 use model::chain::{Digest256, Seal};
 use model::command::{
-    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Freed, Outcome, ReadMessages, Refusal,
-    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
+    Acquire, Action, AllocatePorts, Cancel, Claim, Cleanup, Command, Complete, Finish, Freed, Outcome, ReadMessages,
+    Refusal, Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::features::{DeregisterFeature, Feature, FeatureEnd, FeatureFilter, FeatureStatus, RegisterFeature};
+use model::github::{GithubKind, GithubRecord, PutGithubRecord};
 use model::handoffs::{Handoff, HandoffFilter, Notes};
-use model::id::{AgentId, Caller, FeatureId, SessionId};
+use model::id::{AgentId, Caller, FeatureId, Project, SessionId};
 use model::key::LockKey;
 use model::limits::Limits;
 use model::locks::{Lock, LockMode, Waiter};
@@ -175,6 +176,7 @@ enum What {
         task: TaskRef,
         reason: &'static str,
     },
+    Finish(TaskRef),
     Register {
         capabilities: Vec<&'static str>,
         ttl: u32,
@@ -239,6 +241,14 @@ enum What {
         body: Option<&'static str>,
         /// The version that was seen: the latest, and so much more or less.
         seen: Option<i64>,
+    },
+    PutGithub {
+        kind: GithubKind,
+        name: &'static str,
+        body: &'static str,
+        ttl: Option<u32>,
+        /// The revision that was seen: the latest, and so much more or less.
+        seen: i64,
     },
     RegisterFeature {
         feature: &'static str,
@@ -500,6 +510,14 @@ fn what() -> impl Strategy<Value = What> {
         option::weighted(0.5, prop_oneof![4 => Just(0), 1 => -1_i64..2]),
     )
         .prop_map(|(kind, name, body, seen)| What::PutRule { kind, name, body, seen });
+    let put_github = (
+        select(&GithubKind::ALL[..]),
+        one(TEXTS),
+        select(JSON),
+        option::of(ttl()),
+        prop_oneof![6 => Just(0), 1 => -1_i64..2],
+    )
+        .prop_map(|(kind, name, body, ttl, seen)| What::PutGithub { kind, name, body, ttl, seen });
     // The last is no feature's id.
     let feature = || one(&FEATURES[..5]);
     let register_feature = (feature(), keys(), option::of(1_u8..=10), option::of(one(TEXTS)), option::of(select(JSON)))
@@ -535,6 +553,7 @@ fn what() -> impl Strategy<Value = What> {
             .prop_map(|(types, lease, waits)| What::Claim { types, lease, waits }),
         6 => complete,
         2 => (task_ref(), one(TEXTS)).prop_map(|(task, reason)| What::Cancel { task, reason }),
+        2 => task_ref().prop_map(What::Finish),
         5 => (vec(one(CAPABILITIES), 0..3), ttl()).prop_map(|(capabilities, ttl)| What::Register { capabilities, ttl }),
         3 => Just(What::Heartbeat),
         1 => Just(What::EndSession),
@@ -545,6 +564,7 @@ fn what() -> impl Strategy<Value = What> {
         5 => allocate_ports,
         2 => one(SESSIONS).prop_map(|session| What::ReleasePorts { session }),
         3 => put_rule,
+        3 => put_github,
         1 => (0_u8..4).prop_map(What::CreateKey),
         1 => (0_u8..4).prop_map(What::RevokeKey),
         1 => (one(TEXTS), option::of(any::<u16>()), any::<bool>())
@@ -553,6 +573,15 @@ fn what() -> impl Strategy<Value = What> {
         1 => (0_i64..40).prop_map(What::PruneAudit),
         1 => one(TEXTS).prop_map(What::Refuse),
     ]
+}
+
+/// All that is known of GitHub.
+async fn all_github(store: &std::sync::Arc<dyn store::Store>, project: &Project) -> Checked<Vec<GithubRecord>> {
+    let mut records = vec![];
+    for kind in GithubKind::ALL {
+        records.extend(store.github_records(project, kind, None).await.map_err(failed)?);
+    }
+    Ok(records)
 }
 
 /// One run of a script: its project in every store, and what has happened so far.
@@ -583,6 +612,7 @@ struct Known {
     port_blocks: Vec<PortBlock>,
     approvals: Vec<Approval>,
     rules: Vec<Rule>,
+    github: Vec<GithubRecord>,
 }
 
 /// All that can be seen of a project.
@@ -619,6 +649,7 @@ struct Seen {
     approved: Vec<Approval>,
     rules: (Vec<Rule>, i64),
     histories: Vec<Vec<Rule>>,
+    github: Vec<Vec<GithubRecord>>,
     keys: Vec<ApiKey>,
 }
 
@@ -670,6 +701,7 @@ impl Run {
         let others = others.chain(known.port_blocks.iter().map(|b| b.expires_at));
         let open = known.approvals.iter().filter(|a| a.status.is_open());
         let others = others.chain(open.map(|a| a.expires_at));
+        let others = others.chain(known.github.iter().filter_map(|record| record.expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -709,13 +741,15 @@ impl Run {
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
             rules: store.rules(project).await.map_err(failed)?,
+            github: all_github(store, project).await?,
         };
         Ok(())
     }
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, rules: _ } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, github, rules: _ } = &self.known;
+        prop_assert!(github.iter().all(|record| record.expires_at.is_none_or(|end| end > self.now)));
         for approval in approvals {
             prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
             prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
@@ -750,7 +784,8 @@ impl Run {
             let state = |id: &Uuid| tasks.iter().find(|t| t.task_id == *id).map(|t| t.status);
             let states: Vec<_> = task.depends_on.iter().filter_map(state).collect();
             prop_assert_eq!(states.len(), task.depends_on.len(), "a dependency vanished: {:?}", task);
-            if task.status != TaskStatus::Failed {
+            // What nobody began may be finished from outside, whatever it waits for.
+            if task.status != TaskStatus::Failed && !(task.status.is_final() && task.attempt == 0) {
                 let open = states.iter().filter(|s| **s != TaskStatus::Completed).count();
                 prop_assert_eq!(open, task.open_dependencies as usize, "{:?}", task);
                 prop_assert!(!states.contains(&TaskStatus::Failed), "it waits for ever: {:?}", task);
@@ -841,6 +876,10 @@ impl Run {
         }
         let rules = store.rules(project).await.map_err(failed)?;
         let rules = (rules, store.rules_version(project).await.map_err(failed)?);
+        let mut github = vec![store.github_records(project, GithubKind::Issue, Some(TEXTS[0])).await.map_err(failed)?];
+        for kind in GithubKind::ALL {
+            github.push(store.github_records(project, kind, None).await.map_err(failed)?);
+        }
         let mut keys = store.api_keys().await.map_err(failed)?.0;
         keys.retain(|key| key.project == *project);
         let mut port_blocks = store.port_blocks().await.map_err(failed)?.0;
@@ -903,6 +942,7 @@ impl Run {
             approved: store.approvals(project, &approved).await.map_err(failed)?,
             rules,
             histories,
+            github,
             keys,
         })
     }
@@ -978,6 +1018,10 @@ impl Run {
             What::Cancel { task, reason } => Action::Cancel(Cancel {
                 task_id: self.task(caller, *task),
                 reason: (*reason).into(),
+                result: JsonText::from_trusted(JSON[1].into()),
+            }),
+            What::Finish(task) => Action::Finish(Finish {
+                task_id: self.task(caller, *task),
                 result: JsonText::from_trusted(JSON[1].into()),
             }),
             What::Register { capabilities, ttl } => {
@@ -1073,6 +1117,16 @@ impl Run {
                     name: (*name).into(),
                     body: body.map(Into::into),
                     expected_version: seen.map(|more| version + more),
+                })
+            }
+            What::PutGithub { kind, name, body, ttl, seen } => {
+                let known = self.known.github.iter().find(|record| record.kind == *kind && record.name == *name);
+                Action::PutGithubRecord(PutGithubRecord {
+                    record_kind: *kind,
+                    name: (*name).into(),
+                    expected_revision: known.map_or(0, |record| record.revision) + seen,
+                    body: JsonText::from_trusted((*body).into()),
+                    ttl_seconds: *ttl,
                 })
             }
             What::RegisterFeature { feature, claims, priority, title, metadata } => {

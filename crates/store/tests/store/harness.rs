@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
 use model::command::{
-    Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Grant, Outcome, Refusal,
-    Register, Release, SendMessage, Submit, Wait, WriteHandoff,
+    Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Finish, Grant, Outcome,
+    Refusal, Register, Release, SendMessage, Submit, Wait, WriteHandoff,
 };
 use model::features::{DeregisterFeature, RegisterFeature};
+use model::github::PutGithubRecord;
 use model::handoffs::Notes;
 use model::id::{AgentId, Caller, FeatureId, Project, SessionId};
 use model::key::LockKey;
@@ -363,6 +364,7 @@ acts!(
     Claim,
     Complete,
     Cancel,
+    Finish,
     Register,
     Cleanup,
     WriteHandoff,
@@ -371,6 +373,7 @@ acts!(
     UpdateWorkingMemory,
     RecordSkillUse,
     PutRule,
+    PutGithubRecord,
     RegisterFeature,
     DeregisterFeature,
     EnqueueMerge,
@@ -407,6 +410,7 @@ pub fn operation(action: &Action) -> &'static str {
         Action::Claim(_) => "get_work",
         Action::Complete(_) => "complete_work",
         Action::Cancel(_) => "cancel_task",
+        Action::Finish(_) => "finish_task",
         Action::Register(_) => "register_session",
         Action::Heartbeat => "heartbeat",
         Action::Cleanup(_) => "cleanup_dead_agents",
@@ -432,6 +436,7 @@ pub fn operation(action: &Action) -> &'static str {
         Action::EnqueueMerge(_) => "enqueue_merge",
         Action::MoveMerge(_) => "set_merge_state",
         Action::RemoveMerge { .. } => "remove_from_merge_queue",
+        Action::PutGithubRecord(_) => "put_github_record",
         Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }

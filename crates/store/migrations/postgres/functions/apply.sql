@@ -99,6 +99,8 @@ begin
                     outcome := coordinator.complete(turn, command.action);
                 when 'cancel' then
                     outcome := coordinator.cancel(turn, command.action);
+                when 'finish' then
+                    outcome := coordinator.finish_task(turn, command.action);
                 when 'register' then
                     outcome := coordinator.register(turn, command.action);
                 when 'heartbeat' then
@@ -158,6 +160,8 @@ begin
                     outcome := coordinator.move_merge(turn, command.action);
                 when 'remove_merge' then
                     outcome := coordinator.remove_merge(turn, command.action);
+                when 'put_github_record' then
+                    outcome := coordinator.put_github_record(turn, command.action);
                 when 'prune_audit' then
                     insert into coordinator.audit select done.* from unnest(trail) as done;
                     trail := '{}';

@@ -240,6 +240,32 @@ begin
 end
 $$;
 
+create or replace function coordinator.finish_task(p_turn coordinator.turn, p_request jsonb) returns jsonb
+language plpgsql as $$
+declare
+    task coordinator.tasks;
+begin
+    select t.* into task
+    from coordinator.tasks as t
+    where t.project = p_turn.project and t.task_id = (p_request ->> 'task_id')::uuid;
+    if not found then
+        return '{"kind": "refused", "code": "task_not_found"}';
+    end if;
+    if task.completed_at is not null then
+        return jsonb_build_object('kind', 'refused', 'code', 'task_already_ended', 'status', task.status);
+    end if;
+    task.status := 'completed';
+    task.result := (p_request ->> 'result')::json;
+    task.error_code := null;
+    task.error_message := null;
+    perform coordinator.finish(task, p_turn.now);
+    return jsonb_build_object(
+        'kind', 'ended', 'task_id', task.task_id, 'status', 'completed', 'retry_at', null,
+        'failed_dependents', '[]'::jsonb
+    );
+end
+$$;
+
 -- Takes a task from a holder that is gone: back into the queue, or failed after its last attempt.
 create or replace function coordinator.take_back(p_task coordinator.tasks, p_now timestamptz) returns void
 language plpgsql as $$

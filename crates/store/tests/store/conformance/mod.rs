@@ -6,6 +6,7 @@ mod audit;
 mod batches;
 mod chain;
 mod features;
+mod github;
 mod handoffs;
 mod limits;
 mod locks;

@@ -1,7 +1,7 @@
 //! The work queue: who gets which task, and what becomes of it.
 
 use model::JsonText;
-use model::command::{Claim, Complete, Outcome, Refusal, Submit};
+use model::command::{Claim, Complete, Finish, Outcome, Refusal, Submit};
 use model::id::{AgentId, Caller};
 use model::work::{CANCELLED, DEADLINE_EXCEEDED, DEPENDENCY_FAILED, LEASE_LAPSED, TaskFilter, TaskStatus};
 use uuid::Uuid;
@@ -45,6 +45,7 @@ cases!(
     an_idempotency_key_outlives_its_task,
     any_task_can_be_cancelled_until_it_has_ended,
     a_cancelled_task_fails_its_dependents,
+    any_task_can_be_finished_until_it_has_ended,
     tasks_are_listed_newest_first_and_paged,
     an_unknown_task_is_none,
 );
@@ -542,6 +543,31 @@ async fn an_idempotency_key_outlives_its_task(world: &World) {
     let again = Submit { deadline: Some(world.now()), depends_on: vec![first], ..once() };
     let outcome = world.run(&agent("boss"), again).await;
     assert_eq!(outcome, Outcome::Submitted { task_id: first, repeated: true });
+}
+
+async fn any_task_can_be_finished_until_it_has_ended(world: &World) {
+    let (boss, ann) = (agent("boss"), agent("ann"));
+    let finish = |task_id| Finish { task_id, result: JsonText::from_trusted(r#"{"by": "github"}"#.into()) };
+    let (pending, held) = (world.add(task()).await, world.add(Submit { priority: 1, ..task() }).await);
+    let dependent = world.add(task_after(&[pending])).await;
+    world.claims(&ann, held).await;
+    for id in [pending, held] {
+        let expected =
+            Outcome::Ended { task_id: id, status: TaskStatus::Completed, retry_at: None, failed_dependents: vec![] };
+        assert_eq!(world.run(&boss, finish(id)).await, expected);
+        let task = world.task(id).await;
+        assert_eq!((task.status, task.completed_at), (TaskStatus::Completed, Some(world.now())));
+        assert_eq!((task.result, task.lease_expires_at), (Some(finish(id).result), None));
+        let ended = Refusal::TaskAlreadyEnded { status: TaskStatus::Completed };
+        assert_eq!(refused(world.run(&boss, finish(id)).await), ended);
+    }
+    assert_eq!(
+        refused(world.run(&ann, complete(held)).await),
+        Refusal::TaskNotFoundOrNotClaimedByAgent,
+        "its holder comes too late"
+    );
+    world.claims(&ann, dependent).await;
+    assert_eq!(refused(world.run(&boss, finish(Uuid::nil())).await), Refusal::TaskNotFound);
 }
 
 async fn any_task_can_be_cancelled_until_it_has_ended(world: &World) {

@@ -1,0 +1,178 @@
+//! What a webhook's body tells: sightings, or nothing that matters to us.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::RepositoryName;
+use crate::issues::Issue;
+use crate::pulls::Pull;
+use crate::sighting::{Seen, Sighting, Subject, agent_of_branch, of_issue, of_issue_gone, of_pull};
+use crate::version::{Version, told_at};
+
+/// The header that names the event.
+pub const EVENT_HEADER: &str = "x-github-event";
+/// The header that names the delivery.
+pub const DELIVERY_HEADER: &str = "x-github-delivery";
+
+/// A delivery of a webhook, whose signature is good.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Its id: the same when it is sent again.
+    pub id: &'a str,
+    /// What happened, in a word.
+    pub event: &'a str,
+    /// What it tells.
+    pub body: &'a Value,
+    /// When it arrived.
+    pub arrived_at: Timestamp,
+}
+
+/// What a delivery tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// This was seen. It may be nothing.
+    Sightings(Vec<Sighting>),
+    /// Nothing that matters to us, for this reason.
+    Ignored(&'static str),
+}
+
+#[derive(Deserialize)]
+struct IssueEvent {
+    action: String,
+    issue: Issue,
+}
+
+#[derive(Deserialize)]
+struct PullEvent {
+    pull_request: Pull,
+}
+
+#[derive(Deserialize)]
+struct PushEvent {
+    #[serde(rename = "ref")]
+    name: String,
+    after: String,
+    #[serde(default)]
+    deleted: bool,
+    #[serde(default)]
+    commits: Vec<PushedCommit>,
+    repository: PushedRepository,
+}
+
+#[derive(Deserialize)]
+struct PushedCommit {
+    #[serde(default)]
+    added: Vec<String>,
+    #[serde(default)]
+    modified: Vec<String>,
+    #[serde(default)]
+    removed: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PushedRepository {
+    pushed_at: PushedAt,
+}
+
+/// GitHub writes it one way in pushes and another way elsewhere.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PushedAt {
+    Second(i64),
+    Instant(Timestamp),
+}
+
+impl PushedAt {
+    fn instant(&self) -> Option<Timestamp> {
+        match self {
+            Self::Second(second) => Timestamp::from_second(*second).ok(),
+            Self::Instant(instant) => Some(*instant),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct DeleteEvent {
+    #[serde(rename = "ref")]
+    name: String,
+    ref_type: String,
+    repository: PushedRepository,
+}
+
+/// What the delivery tells of this repository.
+///
+/// # Errors
+/// A sentence, for a body that is not what GitHub documents.
+pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &str) -> Result<Heard, String> {
+    let told_at = told_at(delivery.id, delivery.arrived_at);
+    if !matches!(delivery.event, "issues" | "pull_request" | "push" | "delete") {
+        return Ok(Heard::Ignored(match delivery.event {
+            "ping" => "the webhook works",
+            _ => "nothing is done about events of this kind",
+        }));
+    }
+    if !delivery.body["repository"]["full_name"].as_str().is_some_and(|name| repository.is(name)) {
+        return Ok(Heard::Ignored("it is about another repository than GITHUB_REPO"));
+    }
+    let sightings = match delivery.event {
+        "issues" => {
+            if matches!(delivery.body["action"].as_str(), Some("pinned" | "unpinned")) {
+                return Ok(Heard::Ignored("where it is shown does not matter"));
+            }
+            let event: IssueEvent = read(delivery.body)?;
+            let sighting = match event.action.as_str() {
+                "deleted" | "transferred" => of_issue_gone(&event.issue, told_at),
+                _ => of_issue(&event.issue, told_at),
+            };
+            sighting.into_iter().collect()
+        }
+        "pull_request" => of_pull(&read::<PullEvent>(delivery.body)?.pull_request, merge_label, repository, told_at),
+        "push" => of_push(&read(delivery.body)?, told_at)?.into_iter().collect(),
+        _ => of_delete(&read(delivery.body)?, told_at)?.into_iter().collect(),
+    };
+    Ok(match sightings {
+        none if none.is_empty() => {
+            Heard::Ignored("it tells of no issue and of no branch of an agent, agent/AGENT/TASK")
+        }
+        some => Heard::Sightings(some),
+    })
+}
+
+fn read<T: DeserializeOwned>(body: &Value) -> Result<T, String> {
+    T::deserialize(body).map_err(|error| format!("the body is not what GitHub documents for this event: {error}"))
+}
+
+fn of_push(push: &PushEvent, told_at: Timestamp) -> Result<Option<Sighting>, String> {
+    let Some(branch) = push.name.strip_prefix("refs/heads/").filter(|name| agent_of_branch(name).is_some()) else {
+        return Ok(None);
+    };
+    let seen = if push.deleted {
+        Seen::Ended { merged: None }
+    } else {
+        let files: BTreeSet<String> = push
+            .commits
+            .iter()
+            .flat_map(|commit| [&commit.added, &commit.modified, &commit.removed])
+            .flatten()
+            .cloned()
+            .collect();
+        Seen::Pushed { files, sha: push.after.clone() }
+    };
+    of_ref(branch, &push.repository, told_at, seen).map(Some)
+}
+
+fn of_delete(delete: &DeleteEvent, told_at: Timestamp) -> Result<Option<Sighting>, String> {
+    if delete.ref_type != "branch" || agent_of_branch(&delete.name).is_none() {
+        return Ok(None);
+    }
+    of_ref(&delete.name, &delete.repository, told_at, Seen::Ended { merged: None }).map(Some)
+}
+
+fn of_ref(name: &str, repository: &PushedRepository, told_at: Timestamp, seen: Seen) -> Result<Sighting, String> {
+    let pushed_at = repository.pushed_at.instant().ok_or("repository.pushed_at is no time")?;
+    Ok(Sighting { subject: Subject::Branch(name.to_owned()), version: Version::of(pushed_at, told_at), seen })
+}
