@@ -14,7 +14,7 @@ use crate::arguments::Globals;
 use crate::connect::Program;
 use crate::desk::block_on;
 use crate::exit::{Exit, Trouble};
-use crate::output;
+use crate::{output, radar};
 
 /// How long a commit waits for the coordinator.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,6 +36,8 @@ enum GitHook {
     PreCommit,
     /// Shows in the commit's message under which locks it was made
     CommitMsg,
+    /// Looks, in the background, whether what was committed merges with others' branches
+    PostCommit,
     /// May this be pushed?
     PrePush,
     /// May this be received?
@@ -45,17 +47,31 @@ enum GitHook {
 /// Decides. Where the coordinator is away git goes on, unless the project is strict.
 pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
     let settings = globals.settings()?;
+    let look = || {
+        // A team's server looks for itself.
+        let is_ours = settings.radar_interval.is_some() && settings.api_url.is_none();
+        if let Some(worktree) = settings.worktree.as_deref().filter(|_| is_ours) {
+            radar::in_background(globals, worktree);
+        }
+    };
+    if guard.hook == GitHook::PostCommit {
+        look();
+        return Ok(Exit::Done);
+    }
     let mut input = String::new();
     if matches!(guard.hook, GitHook::PrePush | GitHook::PreReceive) {
         io::stdin().read_to_string(&mut input)?;
     }
     let is_strict = settings.strict;
     let decided = block_on(async {
-        let decide = decide(settings, guard, &input);
+        let decide = decide(settings.clone(), guard, &input);
         Ok(tokio::time::timeout(PATIENCE, decide)
             .await
             .unwrap_or_else(|_| Err(Away::Away(format!("no answer within {} s", PATIENCE.as_secs())))))
     })?;
+    if guard.hook == GitHook::PrePush {
+        look();
+    }
     match decided {
         Ok(None) => Ok(Exit::Done),
         Ok(Some(refusal)) => {
@@ -79,6 +95,7 @@ async fn decide(settings: Settings, guard: &GitGuard, input: &str) -> Result<Opt
     let desk = Desk::open(&settings, who).await?;
     let first = guard.arguments.first().map(String::as_str).unwrap_or_default();
     match guard.hook {
+        GitHook::PostCommit => Ok(None),
         GitHook::PreCommit => pre_commit(&desk, &worktree).await,
         GitHook::CommitMsg => {
             let message = here.join(first);

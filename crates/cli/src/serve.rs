@@ -48,8 +48,13 @@ pub fn run(globals: &Globals, serve: Serve) -> anyhow::Result<Exit> {
             let coordinator = coordinator.clone();
             async move { coordinator.sweep_forever().await }
         });
+        let watcher = tokio::spawn({
+            let coordinator = coordinator.clone();
+            async move { coordinator.watch_branches().await }
+        });
         http_api::serve(coordinator, listener, stop.asked()).await?;
         sweeper.abort();
+        watcher.abort();
         Ok(Exit::Done)
     });
     runtime.shutdown_background();

@@ -42,6 +42,7 @@ const NAMES: &[&str] = &[
     "DB_BACKEND",
     "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
+    "MERGE_TARGET",
     "NETWORK_DEFAULT_POLICY",
     "POLICY_ENGINE",
     "POLICY_FILES",
@@ -54,6 +55,7 @@ const NAMES: &[&str] = &[
     "POSTGRES_POOL_MIN",
     "PROFILES_DEFAULT_TRUST",
     "PROFILES_ENFORCE_LIMITS",
+    "RADAR_INTERVAL_SECONDS",
     "SESSION_ID",
     "SESSION_TTL_SECONDS",
     "SUPABASE_REST_PREFIX",
@@ -107,6 +109,11 @@ pub struct Settings {
     pub strict: bool,
     /// `HOOK_LEASE_MINUTES`: how long the lock lasts that a hook takes before an edit, unless it is renewed.
     pub hook_lease_minutes: u32,
+    /// `RADAR_INTERVAL_SECONDS`: how often a server looks whether branches and work trees changed, and how long after the
+    /// last look an edit asks for another; nothing where nobody looks but who asks.
+    pub radar_interval: Option<Duration>,
+    /// `MERGE_TARGET`: the branch that others are merged into, where it is not the repository's default branch.
+    pub merge_target: Option<String>,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
     /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
@@ -247,6 +254,10 @@ impl Settings {
             api_url: source.text("COORDINATION_API_URL"),
             strict: source.truth("COORDINATOR_STRICT", false),
             hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
+            radar_interval: Some(source.number("RADAR_INTERVAL_SECONDS", 0..=3600, 15))
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            merge_target: source.parsed("MERGE_TARGET", branch_name),
             audit_retention_days: source.number("AUDIT_RETENTION_DAYS", 0..=36_500, 90),
             audit_signing_key: source.signing_key(),
             api_key: source.text("COORDINATION_API_KEY"),
@@ -569,6 +580,15 @@ impl Source<'_> {
     }
 }
 
+/// A branch's name, as people call it.
+fn branch_name(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
+    if text.starts_with(['-', '/']) || text.starts_with("refs/") || text.contains("..") || text.contains(is_odd) {
+        return Err("must be the name of a branch, such as main, without refs/heads/".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// A file of policies, or those of a directory, by name.
 fn read_policies(path: &Path) -> std::io::Result<Vec<PolicyFile>> {
     let mut paths = vec![];
@@ -617,6 +637,8 @@ mod tests {
             ("PORT_ALLOC_TTL_MINUTES", "0"),
             ("PORT_ALLOC_MAX_SESSIONS", "700"),
             ("COORDINATOR_TOOLS", "few"),
+            ("RADAR_INTERVAL_SECONDS", "-1"),
+            ("MERGE_TARGET", "refs/heads/main"),
             ("COORDINATION_API_KEYS", "a"),
             ("COORDINATION_API_KEY_IDENTITIES", "{\"b\": {}}"),
         ];
@@ -630,6 +652,8 @@ mod tests {
             "PORT_ALLOC_TTL_MINUTES is \"0\": must be a whole number from 1 to 43200",
             "PORT_ALLOC_MAX_SESSIONS 700: the last port would be 79903, and must not be above 65535",
             "COORDINATOR_TOOLS is \"few\": must be core or all",
+            "RADAR_INTERVAL_SECONDS is \"-1\": must be a whole number from 0 to 3600",
+            "MERGE_TARGET is \"refs/heads/main\": must be the name of a branch, such as main",
             "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS",
             "there is no setting colour",
         ] {

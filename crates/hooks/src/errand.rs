@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use coordinator::local_sessions::LocalSessions;
+use coordinator::radar::standing;
+use coordinator::repository::Repository;
 use coordinator::settings::Settings;
 use coordinator::without_secrets;
 use jiff::Timestamp;
@@ -54,8 +56,8 @@ pub struct Errand {
     pub moment: Moment,
     /// What is to be changed.
     pub wish: Wish,
-    /// The work tree that the agent is in.
-    pub worktree: PathBuf,
+    /// The repository, and the work tree that the agent is in.
+    pub repository: Repository,
     /// The sessions of the repository.
     pub sessions: LocalSessions,
     /// The session's directory.
@@ -107,7 +109,12 @@ impl Errand {
 
     async fn start(&self, desk: &Desk) -> Result<(Answer, Vec<Line>), Trouble> {
         desk.ask("register_session", json!({})).await?;
-        let warnings = net::quiet(&self.sessions, self.caller.agent_id.as_str());
+        let mut warnings = net::quiet(&self.sessions, self.caller.agent_id.as_str());
+        warnings.extend(brief::conflicts(
+            &standing(&self.repository),
+            &self.caller.agent_id,
+            &self.repository.worktree,
+        ));
         let brief = brief::make(desk, &warnings, Timestamp::now()).await?;
         Ok((Answer::tell(brief), vec![Line::Did { what: "beat".into(), at: self.now }]))
     }
@@ -136,7 +143,7 @@ impl Errand {
         }
         let minutes = self.settings.hook_lease_minutes;
         let asked = notes.asked.as_deref().map(|asked| excerpt(asked, 100));
-        match leases::take(desk, &self.worktree, &self.wish.change, minutes, asked.as_deref()).await {
+        match leases::take(desk, &self.repository.worktree, &self.wish.change, minutes, asked.as_deref()).await {
             Ok(leases) => {
                 let answer = leases.denied.map_or_else(Answer::silent, Answer::deny);
                 Ok((answer, leases.lines))
@@ -166,7 +173,7 @@ impl Errand {
         let every = if matches!(tool, Tool::Shell { .. }) { NET_AFTER_COMMAND } else { NET };
         if notes.is_time("net", every, self.now) {
             lines.push(Line::Did { what: "net".into(), at: self.now });
-            let caught = net::cast(desk, &self.worktree, &self.directory, &self.sessions, notes).await?;
+            let caught = net::cast(desk, &self.repository.worktree, &self.directory, &self.sessions, notes).await?;
             told.extend(caught.warnings);
             lines.extend(caught.lines);
         }
@@ -181,7 +188,7 @@ impl Errand {
         why: &str,
         last_words: Option<&str>,
     ) -> Result<Vec<Line>, Trouble> {
-        let Some(handoff) = handoff::of(notes, &self.worktree, why, last_words) else { return Ok(vec![]) };
+        let Some(handoff) = handoff::of(notes, &self.repository.worktree, why, last_words) else { return Ok(vec![]) };
         let session = self.caller.session_id.as_ref().map(ToString::to_string);
         let latest = desk.ask("read_handoff", json!({ "session_id": session })).await?;
         let written = latest["handoffs"][0]["created_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());

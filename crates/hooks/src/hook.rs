@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coordinator::agent::caller_of;
 use coordinator::local_sessions::{LocalSession, LocalSessions, Naming, agent_process};
+use coordinator::radar::last_look;
 use coordinator::settings::{BadSettings, Settings};
 use coordinator::without_secrets;
 use guardrails::{Decision, Guard, Request, Study, Touch, Trust, Way};
@@ -38,6 +39,9 @@ const AWAY: &str = "away";
 /// A coordinator that did not answer is left alone for so long, in milliseconds: an agent need not wait at every step.
 const TRY_AGAIN: u64 = 5_000;
 const TRIED: &str = "tried";
+/// A session asks for a look at the branches at most so often, in milliseconds.
+const LOOK_AGAIN: u64 = 2_000;
+const LOOKED: &str = "radar";
 
 /// What happens around an event.
 pub struct Surroundings<'a> {
@@ -47,6 +51,8 @@ pub struct Surroundings<'a> {
     pub home: Option<String>,
     /// Where the agent was started, as far as the client says: it may have gone elsewhere.
     pub project: Option<PathBuf>,
+    /// Starts a look at the branches from this directory, and does not wait for it.
+    pub look_at_branches: &'a dyn Fn(&Path),
 }
 
 /// Answers an event.
@@ -155,6 +161,10 @@ impl<'a> Hook<'a> {
             }
             Err(why) => answer = self.without_coordinator(answer, &why, &mut log, &wish),
         }
+        if self.is_time_to_look(&log.notes) {
+            log.add(vec![Line::Did { what: LOOKED.into(), at: self.now }]);
+            (self.around.look_at_branches)(&self.site.repository.worktree);
+        }
         if self.said.moment == Moment::End {
             self.sessions.end(self.client.agent(), &self.said.session_id);
             return Answer::silent();
@@ -163,6 +173,28 @@ impl<'a> Hook<'a> {
             answer = self.fresh(answer, &wish, &mut log);
         }
         answer
+    }
+
+    /// Is there something new that may not merge? Something was committed since the last look, or changed and the last look
+    /// is a while ago. What is found is told as messages, at this agent's next steps and at others'. A team's server looks
+    /// for itself.
+    fn is_time_to_look(&self, notes: &Notes) -> bool {
+        let Ok(settings) = &self.settings else { return false };
+        let Some(every) = settings.radar_interval.filter(|_| settings.api_url.is_none()) else { return false };
+        match &self.said.moment {
+            Moment::Start => return true,
+            Moment::After(Tool::Edit(_) | Tool::Shell { .. }) if notes.is_time(LOOKED, LOOK_AGAIN, self.now) => {}
+            _ => return false,
+        }
+        let Some(last) = last_look(&self.site.repository) else { return true };
+        // Git appends to it whenever something else is checked out: another commit, too.
+        let heads = std::fs::metadata(self.site.repository.git_dir.join("logs/HEAD")).and_then(|file| file.modified());
+        if heads.is_ok_and(|at| at > last) {
+            return true;
+        }
+        let last_change = UNIX_EPOCH + Duration::from_millis(notes.changed.values().max().copied().unwrap_or_default());
+        let is_old = last + every <= UNIX_EPOCH + Duration::from_millis(self.now);
+        is_old && last_change > last
     }
 
     /// The session's record. Hooks that were set up in the middle of one begin it then.
@@ -386,7 +418,7 @@ impl<'a> Hook<'a> {
         let errand = Errand {
             moment: self.said.moment.clone(),
             wish: wish.clone(),
-            worktree: self.site.repository.worktree.clone(),
+            repository: self.site.repository.clone(),
             sessions: self.sessions.clone(),
             directory: self.directory.clone(),
             settings,

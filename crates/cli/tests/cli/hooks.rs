@@ -26,7 +26,7 @@ impl<'a> Session<'a> {
         Self { project, client, id, tree: project.path.clone(), env: vec![] }
     }
 
-    fn within(mut self, tree: &Path) -> Self {
+    pub fn within(mut self, tree: &Path) -> Self {
         self.tree = tree.to_owned();
         self
     }
@@ -117,7 +117,7 @@ fn reason(answer: &Value) -> Option<String> {
     (answer["decision"] == "deny").then(|| answer["reason"].as_str().unwrap().to_owned())
 }
 
-fn told(answer: &Value) -> String {
+pub fn told(answer: &Value) -> String {
     answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap_or_default().to_owned()
 }
 

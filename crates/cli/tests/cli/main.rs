@@ -19,6 +19,7 @@ mod official_client;
 mod ports;
 mod project;
 mod radar;
+mod radar_moments;
 mod serve;
 mod setup;
 mod skills;

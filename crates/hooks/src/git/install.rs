@@ -34,7 +34,7 @@ pub struct Found {
 pub type View<'a> = &'a dyn Fn(&Path) -> Option<Found>;
 
 /// The hooks of an agent's or a person's work tree.
-pub const LOCAL: &[&str] = &["pre-commit", "commit-msg", "pre-push"];
+pub const LOCAL: &[&str] = &["pre-commit", "commit-msg", "post-commit", "pre-push"];
 /// The hook of a repository that others push to.
 pub const SERVER: &[&str] = &["pre-receive"];
 /// Those that git says something to on standard input.
