@@ -23,6 +23,7 @@ mod radar_moments;
 mod serve;
 mod setup;
 mod skills;
+mod story;
 mod supabase;
 mod team;
 mod trust;

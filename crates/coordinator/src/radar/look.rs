@@ -29,8 +29,13 @@ const FILES_WITH_LINES: usize = 10;
 const FILES: usize = 50;
 
 /// Looks at all pairs. Nothing is written to the repository.
-pub(super) fn look(git: &Git, known: &Mutex<Known>, repository: &Repository) -> Result<Look, Error> {
-    let found = subjects::find(git, repository)?;
+pub(super) fn look(
+    git: &Git,
+    known: &Mutex<Known>,
+    repository: &Repository,
+    target: Option<&str>,
+) -> Result<Look, Error> {
+    let found = subjects::find(git, repository, target)?;
     let subjects = found.subjects;
     forget(&mut locked(known), &subjects);
     let (mut look, mut new) = (Look { subjects: subjects.len(), troubles: found.troubles, ..Look::default() }, vec![]);

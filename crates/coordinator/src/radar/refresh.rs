@@ -29,12 +29,13 @@ impl Coordinator {
     ) -> Result<Result<(Look, Vec<Vec<AgentId>>), Error>, Failure> {
         let (begun, records) = (SystemTime::now(), Records::of(&repository));
         let (known, common_dir) = (self.radar.known.clone(), repository.common_dir.clone());
+        let target = self.settings().merge_target.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let git = Git::open(&repository.worktree)?.with_scratch_objects()?;
             let version = git.version();
             let version = format!("{}.{}", version.major, version.minor);
             records.recall(&version, &mut locked(&known).pairs);
-            let look = look::look(&git, &known, &repository)?;
+            let look = look::look(&git, &known, &repository, target.as_deref())?;
             if look.checked > 0 {
                 records.keep(&version, &locked(&known).pairs);
             }
