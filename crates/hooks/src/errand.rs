@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::deliver::excerpt;
 use crate::desk::{Desk, Trouble};
-use crate::event::{Answer, Moment, Tool, Verdict};
+use crate::event::{Answer, Likelihood, Moment, Tool, Verdict};
 use crate::log::{Line, Notes};
 use crate::site::Place;
 use crate::{brief, deliver, handoff, leases, net, reach};
@@ -24,6 +24,10 @@ const BEAT: u64 = 60_000;
 /// How often the second net is cast: after a command, and else.
 const NET_AFTER_COMMAND: u64 = 2_000;
 const NET: u64 = 30_000;
+/// Before a compression that may come to nothing there is a handoff at most so often, in milliseconds.
+pub const COMPACTION_AGAIN: u64 = 10 * 60_000;
+/// The name under which it is remembered.
+pub const COMPACTION: &str = "compaction";
 /// Refusals that are not about what the agent is up to, but about how it is set up.
 const MISTAKEN: &[&str] = &["identity_mismatch", "session_not_yours", "unauthorized", "invalid_request"];
 
@@ -71,15 +75,30 @@ pub struct Errand {
 }
 
 impl Errand {
-    /// Does it: what to answer, and what to remember.
-    pub async fn run(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
+    /// Does it: what to answer, and what to remember. What is learnt holds whatever becomes of the rest.
+    pub async fn run(&self, desk: &Desk, notes: &Notes, learnt: &dyn Fn(Line)) -> Result<(Answer, Vec<Line>), Trouble> {
         let left_out = (1..=2).rev().find(|names| notes.is_told(&names_left_out(*names))).unwrap_or_default();
         desk.leave_out_names(left_out);
+        if self.is_time_for_trust(notes) {
+            // Where it is refused, what is to be done will say so.
+            if let Ok(Some(level)) = trusted(desk).await {
+                learnt(Line::Trusted { level });
+            }
+        }
         let (answer, mut lines) = self.go(desk, notes).await?;
         if desk.names_left_out() > left_out {
             lines.push(Line::Told { what: names_left_out(desk.names_left_out()) });
         }
         Ok((answer, lines))
+    }
+
+    /// Is the agent's profile to be looked up? The guard goes by it, and must not ask at each command.
+    fn is_time_for_trust(&self, notes: &Notes) -> bool {
+        match self.moment {
+            Moment::Start | Moment::Prompt(_) => true,
+            Moment::After(_) => notes.is_time("beat", BEAT, self.now),
+            _ => notes.trusted.is_none(),
+        }
     }
 
     async fn go(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
@@ -88,8 +107,14 @@ impl Errand {
             Moment::Prompt(prompt) => self.prompt(desk, notes, prompt).await,
             Moment::Before(_) => self.before(desk, notes).await,
             Moment::After(tool) => self.after(desk, notes, tool).await,
-            Moment::Compaction => {
-                Ok((Answer::silent(), self.hand_over(desk, notes, "the context was compressed", None).await?))
+            Moment::Compaction(likelihood) => {
+                let why = match likelihood {
+                    Likelihood::Certain => "the context was compressed",
+                    Likelihood::Possible => "the context might have been compressed",
+                };
+                let mut lines = self.hand_over(desk, notes, why, None).await?;
+                lines.push(Line::Did { what: COMPACTION.into(), at: self.now });
+                Ok((Answer::silent(), lines))
             }
             Moment::Stop(said) => {
                 let mut lines = self.hand_over(desk, notes, "the turn ended", said.as_deref()).await?;
@@ -199,4 +224,10 @@ impl Errand {
         }
         Ok(vec![Line::HandedOver { at: self.now }])
     }
+}
+
+/// How far the agent is trusted: by the profile that it was given, or else its type's.
+async fn trusted(desk: &Desk) -> Result<Option<u8>, Trouble> {
+    let answer = desk.ask("get_my_profile", json!({})).await?;
+    Ok(answer["profile"]["trust_level"].as_u64().and_then(|level| level.try_into().ok()))
 }

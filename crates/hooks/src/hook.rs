@@ -19,10 +19,11 @@ use model::id::{Caller, SessionId};
 use crate::clients::{Client, Reply};
 use crate::deliver::excerpt;
 use crate::desk::{Desk, is_near};
-use crate::errand::{Errand, Wish};
-use crate::event::{Answer, Event, Moment, Tool, Verdict};
+use crate::errand::{COMPACTION, COMPACTION_AGAIN, Errand, Wish};
+use crate::event::{Answer, Event, Likelihood, Moment, Tool, Verdict};
 use crate::fingerprint;
 use crate::log::{Line, Notes, SessionLog};
+use crate::silence::Silence;
 use crate::site::{Place, Site};
 
 /// How long it may take to reach the coordinator: an agent waits for it.
@@ -145,7 +146,7 @@ impl<'a> Hook<'a> {
         if matches!(answer.verdict, Verdict::Deny(_)) {
             return answer;
         }
-        if !self.needs_coordinator(&wish) {
+        if !self.needs_coordinator(&wish, &log.notes) {
             return answer;
         }
         match self.coordinate(session.as_ref(), &wish, &mut log) {
@@ -238,8 +239,9 @@ impl<'a> Hook<'a> {
         Ok(Caller { session_id, ..caller })
     }
 
-    fn needs_coordinator(&self, wish: &Wish) -> bool {
+    fn needs_coordinator(&self, wish: &Wish, notes: &Notes) -> bool {
         match &self.said.moment {
+            Moment::Compaction(Likelihood::Possible) => notes.is_time(COMPACTION, COMPACTION_AGAIN, self.now),
             Moment::Before(_) => !wish.is_empty(),
             Moment::Other => false,
             _ => true,
@@ -256,7 +258,8 @@ impl<'a> Hook<'a> {
                 wish.change = self.places(&self.said.cwd, paths);
             }
             Moment::Before(Tool::Shell { command, directory }) => {
-                let trust = Trust::of_profile(session.map_or(kind_of(self.client), |session| &session.agent_type));
+                let kind = session.map_or(kind_of(self.client), |session| &session.agent_type);
+                let trust = log.notes.trusted.and_then(Trust::new).or_else(|| Trust::of_profile(kind));
                 let directory = place_of(self.said, directory.as_deref());
                 let seen = study(command, &directory, self.around.home.as_deref(), trust);
                 answer = judged(&seen);
@@ -399,11 +402,18 @@ impl<'a> Hook<'a> {
         if log.notes.is_told(AWAY) && !log.notes.is_time(TRIED, TRY_AGAIN, self.now) {
             return Err("it did not answer a moment ago".into());
         }
-        let answer = self.ask(settings.clone(), caller, wish, log.notes.clone());
+        let silence = Some(Silence::of(&self.site.repository, settings)).filter(|_| !is_near(settings));
+        if let Some(since) = silence.as_ref().and_then(Silence::since) {
+            return Err(format!("it did not answer {} s ago, and is left alone for half a minute", since.as_secs()));
+        }
+        let answer = self.ask(settings.clone(), caller, wish, log);
         if answer.is_err() {
             log.add(vec![Line::Did { what: TRIED.into(), at: self.now }]);
         }
-        answer
+        if let (Err(Away::Silent(_)), Some(silence)) = (&answer, silence) {
+            silence.note();
+        }
+        answer.map_err(|(Away::Silent(why) | Away::Gone(why))| why)
     }
 
     /// Asks, and waits no longer than an agent should.
@@ -412,8 +422,9 @@ impl<'a> Hook<'a> {
         settings: Settings,
         caller: Caller,
         wish: &Wish,
-        notes: Notes,
-    ) -> Result<(Answer, Vec<Line>), String> {
+        log: &mut SessionLog,
+    ) -> Result<(Answer, Vec<Line>), Away> {
+        let notes = log.notes.clone();
         let is_near = is_near(&settings);
         let errand = Errand {
             moment: self.said.moment.clone(),
@@ -441,11 +452,12 @@ impl<'a> Hook<'a> {
                 let done = runtime.block_on(async move {
                     let desk = Desk::open(&errand.settings, errand.caller.clone()).await?;
                     let _ = told.send(News::Open);
-                    errand.run(&desk, &notes).await
+                    let learnt = |line| drop(told.send(News::Learnt(line)));
+                    errand.run(&desk, &notes, &learnt).await
                 });
                 let _ = news.send(News::Done(done.map_err(|trouble| trouble.message().to_owned())));
             })
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Away::Gone(error.to_string()))?;
         let all = match (&self.said.moment, is_near) {
             (Moment::Start, _) => BEGINNING,
             (_, true) => NEAR,
@@ -455,11 +467,12 @@ impl<'a> Hook<'a> {
         loop {
             match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(News::Open) => until = begun + all,
-                Ok(News::Done(done)) => return done,
+                Ok(News::Learnt(line)) => log.add(vec![line]),
+                Ok(News::Done(done)) => return done.map_err(Away::Gone),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no answer within {} ms", begun.elapsed().as_millis()));
+                    return Err(Away::Silent(format!("no answer within {} ms", begun.elapsed().as_millis())));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err("it ended without an answer".into()),
+                Err(RecvTimeoutError::Disconnected) => return Err(Away::Gone("it ended without an answer".into())),
             }
         }
     }
@@ -468,6 +481,16 @@ impl<'a> Hook<'a> {
 enum News {
     /// The coordinator was reached.
     Open,
+    /// To be remembered, whatever comes.
+    Learnt(Line),
     /// What it said.
     Done(Result<(Answer, Vec<Line>), String>),
+}
+
+/// Why there is no answer.
+enum Away {
+    /// It was waited for in vain.
+    Silent(String),
+    /// That was clear at once.
+    Gone(String),
 }
