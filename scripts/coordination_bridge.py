@@ -108,6 +108,28 @@ def _env(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
+@functools.lru_cache(maxsize=None)
+def _file() -> Dict[str, Any]:
+    """``coordinator.toml`` at the top of the work tree, or here. What is wrong with it is no reason to stop."""
+    try:
+        import tomllib  # Python 3.11 and later; before that only the environment counts.
+
+        here = os.getcwd()
+        while not os.path.exists(os.path.join(here, ".git")) and os.path.dirname(here) != here:
+            here = os.path.dirname(here)
+        top = here if os.path.exists(os.path.join(here, ".git")) else os.getcwd()
+        with open(os.path.join(top, "coordinator.toml"), "rb") as file:
+            return tomllib.load(file)
+    except (ImportError, OSError, ValueError):
+        return {}
+
+
+def _setting(name: str) -> str:
+    """From the environment, else from the file. Only for what may not send a key elsewhere."""
+    value = _file().get(name.lower(), "")
+    return _env(name) or (",".join(map(str, value)) if isinstance(value, list) else str(value).strip())
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -134,14 +156,14 @@ def _find(http_url: Optional[str]) -> Tuple[str, bool]:
     elif _env("COORDINATION_API_URL"):
         url, host = _split(_env("COORDINATION_API_URL"), "COORDINATION_API_URL")
     else:
-        port = _env("AGENT_COORDINATOR_REST_PORT") or "3000"
+        port = _setting("AGENT_COORDINATOR_REST_PORT") or "3000"
         if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
             quoted = json.dumps(port, ensure_ascii=False)
             raise _Skip("bad_url", f"AGENT_COORDINATOR_REST_PORT is {quoted}: must be a port from 1 to 65535")
         url, host = f"http://localhost:{int(port)}", "localhost"
     if _is_loopback(host):
         return url, True
-    allowed = {name.strip().strip("[]").lower() for name in _env("COORDINATION_ALLOWED_HOSTS").split(",")}
+    allowed = {name.strip().strip("[]").lower() for name in _setting("COORDINATION_ALLOWED_HOSTS").split(",")}
     if host not in allowed:
         raise _Skip("host_not_allowed", f"{host} is not contacted: it is not in COORDINATION_ALLOWED_HOSTS")
     return url, False

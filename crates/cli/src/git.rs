@@ -1,20 +1,22 @@
 //! `coordinator git-guard` and `git-hooks`: the last door, for what no agent's hook saw.
 
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use coordinator::settings::Settings;
 use hooks::desk::{Desk, Trouble as Away};
 use hooks::git::guard::{caller, commit_msg, pre_commit, pre_push, pre_receive};
-use hooks::git::install::{self, Edit, State};
+use setup::git_hooks::{self, State};
+use setup::{Disk, apply};
 
 use crate::arguments::Globals;
 use crate::connect::Program;
 use crate::desk::block_on;
 use crate::exit::{Exit, Trouble};
-use crate::output;
+use crate::init::ground::hooks_directory;
+use crate::{output, radar};
 
 /// How long a commit waits for the coordinator.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,6 +38,8 @@ enum GitHook {
     PreCommit,
     /// Shows in the commit's message under which locks it was made
     CommitMsg,
+    /// Looks, in the background, whether what was committed merges with others' branches
+    PostCommit,
     /// May this be pushed?
     PrePush,
     /// May this be received?
@@ -45,17 +49,31 @@ enum GitHook {
 /// Decides. Where the coordinator is away git goes on, unless the project is strict.
 pub fn guard(globals: &Globals, guard: &GitGuard) -> anyhow::Result<Exit> {
     let settings = globals.settings()?;
+    let look = || {
+        // A team's server looks for itself.
+        let is_ours = settings.radar_interval.is_some() && settings.api_url.is_none();
+        if let Some(worktree) = settings.worktree.as_deref().filter(|_| is_ours) {
+            radar::in_background(globals, worktree);
+        }
+    };
+    if guard.hook == GitHook::PostCommit {
+        look();
+        return Ok(Exit::Done);
+    }
     let mut input = String::new();
     if matches!(guard.hook, GitHook::PrePush | GitHook::PreReceive) {
         io::stdin().read_to_string(&mut input)?;
     }
     let is_strict = settings.strict;
     let decided = block_on(async {
-        let decide = decide(settings, guard, &input);
+        let decide = decide(settings.clone(), guard, &input);
         Ok(tokio::time::timeout(PATIENCE, decide)
             .await
             .unwrap_or_else(|_| Err(Away::Away(format!("no answer within {} s", PATIENCE.as_secs())))))
     })?;
+    if guard.hook == GitHook::PrePush {
+        look();
+    }
     match decided {
         Ok(None) => Ok(Exit::Done),
         Ok(Some(refusal)) => {
@@ -79,6 +97,7 @@ async fn decide(settings: Settings, guard: &GitGuard, input: &str) -> Result<Opt
     let desk = Desk::open(&settings, who).await?;
     let first = guard.arguments.first().map(String::as_str).unwrap_or_default();
     match guard.hook {
+        GitHook::PostCommit => Ok(None),
         GitHook::PreCommit => pre_commit(&desk, &worktree).await,
         GitHook::CommitMsg => {
             let message = here.join(first);
@@ -115,18 +134,14 @@ pub struct Where {
 pub fn hooks(globals: &Globals, hooks: &GitHooks) -> anyhow::Result<Exit> {
     let (GitHooks::Install(at) | GitHooks::Uninstall(at) | GitHooks::Check(at)) = hooks;
     let here = std::env::current_dir()?;
-    let directory =
-        install::directory(&here).map_err(|why| Trouble::usage(format!("this is no git repository: {why}")))?;
-    let names = if at.server { install::SERVER } else { install::LOCAL };
+    let directory = hooks_directory(&here).ok_or_else(|| Trouble::usage("this is no git repository"))?;
+    let names = if at.server { git_hooks::SERVER } else { git_hooks::LOCAL };
     let program = Program::new(globals.to_find_the_same()).shell(&[]);
-    let edits = match hooks {
-        GitHooks::Install(_) => {
-            let planned = install::install(&install::on_disk, &directory, &program, names);
-            planned.map_err(|why| Trouble::new(Exit::Refused, "git_hook_in_the_way", why))?
-        }
-        GitHooks::Uninstall(_) => install::uninstall(&install::on_disk, &directory, names),
+    let plan = match hooks {
+        GitHooks::Install(_) => git_hooks::install(&Disk, &directory, &program, names),
+        GitHooks::Uninstall(_) => git_hooks::uninstall(&Disk, &directory, names),
         GitHooks::Check(_) => {
-            let states = install::check(&install::on_disk, &directory, &program, names);
+            let states = git_hooks::check(&Disk, &directory, &program, names);
             for (name, state) in &states {
                 let state = match state {
                     State::Installed => "installed",
@@ -139,6 +154,13 @@ pub fn hooks(globals: &Globals, hooks: &GitHooks) -> anyhow::Result<Exit> {
             return Ok(if is_good { Exit::Done } else { Exit::Refused });
         }
     };
+    let in_the_way = |path: &Path, why: &str| {
+        Trouble::new(Exit::Refused, "git_hook_in_the_way", format!("{}: {why}", path.display()))
+    };
+    if let Some(problem) = plan.problems.first() {
+        return Err(in_the_way(&problem.path, &problem.message).into());
+    }
+    let edits = plan.edits;
     if edits.is_empty() {
         output::print("There is nothing to change.")?;
     }
@@ -150,62 +172,8 @@ pub fn hooks(globals: &Globals, hooks: &GitHooks) -> anyhow::Result<Exit> {
         };
         output::print(format!("{what} {}", edit.path.display()))?;
         if !at.dry_run {
-            apply(edit)?;
+            apply::write(edit).map_err(|why| in_the_way(&edit.path, &why))?;
         }
     }
     Ok(Exit::Done)
-}
-
-/// All of it or nothing.
-fn apply(edit: &Edit) -> anyhow::Result<()> {
-    let Some(text) = &edit.after else {
-        std::fs::remove_file(&edit.path)?;
-        return Ok(());
-    };
-    // A link is followed: what it leads to is changed.
-    let path = edit.path.canonicalize().unwrap_or_else(|_| edit.path.clone());
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    let beside = path.with_extension(format!("{}", std::process::id()));
-    let mode = match std::fs::metadata(&path) {
-        Ok(file) => file.permissions().mode() & 0o777,
-        Err(_) => edit.mode.unwrap_or(0o755),
-    };
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(mode).open(&beside)?;
-    let written = io::Write::write_all(&mut file, text)
-        .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
-        .and_then(|()| std::fs::rename(&beside, &path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-    }
-    Ok(written?)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn a_file_is_changed_with_its_permissions() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("deep/pre-commit");
-        let edit = |before: Option<&str>, after: Option<&str>| Edit {
-            path: path.clone(),
-            before: before.map(|text| text.as_bytes().to_vec()),
-            after: after.map(|text| text.as_bytes().to_vec()),
-            mode: Some(0o755),
-        };
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        apply(&edit(None, Some("one"))).unwrap();
-        assert_eq!(mode(&path), 0o755);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-        apply(&edit(Some("one"), Some("two"))).unwrap();
-        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("two", 0o700));
-        apply(&edit(Some("two"), None)).unwrap();
-        assert!(!path.exists());
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
-    }
 }

@@ -14,7 +14,11 @@ use crate::{guard_packs, output};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    override_usage = "coordinator guard [OPTIONS] COMMAND\n       coordinator guard [OPTIONS] --jsonl\n       coordinator guard packs"
+)]
 pub struct Check {
     #[command(subcommand)]
     rules: Option<Rules>,
@@ -25,7 +29,7 @@ pub struct Check {
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
     /// The home directory of whoever would run it
-    #[arg(long, value_name = "DIR", env = "HOME")]
+    #[arg(long, value_name = "DIR", env = "HOME", hide_env_values = true)]
     home: Option<String>,
     /// Judge as for an agent of this profile, or with trust 0 to 4
     #[arg(long, value_name = "PROFILE")]

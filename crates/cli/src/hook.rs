@@ -10,6 +10,7 @@ use hooks::hook::{Surroundings, answer};
 
 use crate::arguments::Globals;
 use crate::exit::{Exit, Trouble};
+use crate::radar;
 
 /// The most that is read, in bytes: an event holds the whole of a file that is written.
 const INPUT_LIMIT: u64 = 64 * 1024 * 1024;
@@ -35,7 +36,9 @@ pub fn run(globals: &Globals, hook: &Hook) -> anyhow::Result<Exit> {
     let named = ["CLAUDE_PROJECT_DIR", "GEMINI_PROJECT_DIR"].into_iter().find_map(std::env::var_os);
     let project = named.map(PathBuf::from).or_else(|| std::env::current_dir().ok());
     let settings = |directory: &std::path::Path| globals.settings_at(directory, &[]);
-    let around = Surroundings { settings: &settings, home: std::env::var("HOME").ok(), project };
+    let look_at_branches = |directory: &std::path::Path| radar::in_background(globals, directory);
+    let home = std::env::var("HOME").ok();
+    let around = Surroundings { settings: &settings, home, project, look_at_branches: &look_at_branches };
     let reply = answer(client, &hook.event, &input, &around).map_err(wrong)?;
     if !reply.stdout.is_empty() {
         let mut out = io::stdout().lock();

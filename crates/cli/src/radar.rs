@@ -1,12 +1,16 @@
 //! `coordinator radar`: which branches would not merge with each other.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::arguments::Globals;
 use crate::desk::Desk;
-use crate::exit::Exit;
+use crate::exit::{Exit, Trouble};
 use crate::fields::{items, some, text};
 use crate::output;
 
@@ -22,10 +26,28 @@ pub struct Radar {
     /// How often to look, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "watch", value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
+    /// Because something changed: look, unless somebody does just now, and print nothing
+    #[arg(long, hide = true, conflicts_with_all = ["watch", "branch"])]
+    refresh: bool,
+}
+
+/// Starts a look from this directory, and does not wait for it: whoever changed something goes on. New conflicts are told
+/// as messages. Where it cannot be started, the next one finds them.
+pub fn in_background(globals: &Globals, directory: &Path) {
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = Command::new(program);
+    command.args(globals.to_find_the_same()).args(["radar", "--refresh"]).current_dir(directory);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A group of its own, so that it is not ended with the command of whoever started it.
+    let _ = command.process_group(0).spawn();
 }
 
 /// Looks once, or until it is interrupted. Whom a new conflict concerns is told either way.
 pub async fn run(desk: &Desk, radar: Radar) -> anyhow::Result<Exit> {
+    if radar.refresh {
+        desk.coordinator.refresh_radar().await.map_err(Trouble::from)?;
+        return Ok(Exit::Done);
+    }
     let ask = async || desk.ask("branch_conflicts", json!({"branch": radar.branch})).await;
     let answer = ask().await?;
     if !radar.watch || answer["success"] == false {

@@ -52,9 +52,14 @@ pub fn run(globals: &Globals, serve: Serve) -> anyhow::Result<Exit> {
             let coordinator = coordinator.clone();
             async move { coordinator.follow_github().await }
         });
+        let watcher = tokio::spawn({
+            let coordinator = coordinator.clone();
+            async move { coordinator.watch_branches().await }
+        });
         http_api::serve(coordinator, listener, stop.asked()).await?;
-        sweeper.abort();
-        follower.abort();
+        for background in [sweeper, follower, watcher] {
+            background.abort();
+        }
         Ok(Exit::Done)
     });
     runtime.shutdown_background();

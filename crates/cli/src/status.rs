@@ -1,5 +1,8 @@
 //! `coordinator status`: on one screen who is here, what is locked and awaited, what is queued and what was refused.
 
+use std::collections::BTreeSet;
+
+use coordinator::rules::Problem;
 use model::locks::Waiter;
 use model::work::TaskStatus;
 use serde_json::{Map, Value, json};
@@ -22,6 +25,8 @@ pub async fn show(desk: &Desk) -> anyhow::Result<Exit> {
     let waiters: Vec<Value> = waiters.iter().map(waiter).collect();
     let tasks = work::counts(desk).await?;
     let refusals = audit::refusals(desk, REFUSALS).await?;
+    let rules = desk.coordinator.rules(desk.project()).await.map_err(Trouble::from)?;
+    let broken: Vec<String> = rules.problems.iter().map(Problem::in_words).collect();
 
     let answer = json!({
         "database": database,
@@ -31,11 +36,22 @@ pub async fn show(desk: &Desk) -> anyhow::Result<Exit> {
         "waiters": waiters,
         "tasks": tasks.iter().map(|(status, count)| (status.as_str().to_owned(), json!(count))).collect::<Map<_, _>>(),
         "refusals": refusals["entries"],
+        "broken_rules": broken,
     });
     desk.answer(&answer, |answer| {
         output::print(format_args!("database  {database}"))?;
         output::print(format_args!("project   {}", desk.project()))?;
-        section("agents", "none here", items(answer, "agents"), agents::table)?;
+        if !broken.is_empty() {
+            output::print("")?;
+            output::heading("broken rules (coordinator doctor says what to do)")?;
+            broken.iter().try_for_each(|rule| output::print(output::printable(rule)))?;
+        }
+        let others = without_a_session(answer);
+        let none = if others.is_empty() { "none here" } else { "none with a session" };
+        section("agents", none, items(answer, "agents"), agents::table)?;
+        if !others.is_empty() {
+            output::print(format_args!("without a session, but with locks: {}", others.join(", ")))?;
+        }
         section("locks", "nothing is locked", items(answer, "locks"), locks::table)?;
         if !waiters.is_empty() {
             section("waiting", "", &waiters, waiters_table)?;
@@ -43,6 +59,13 @@ pub async fn show(desk: &Desk) -> anyhow::Result<Exit> {
         output::print(format_args!("\ntasks: {}", counted(&tasks)))?;
         section("last refusals", "none", items(answer, "refusals"), audit::table)
     })
+}
+
+/// Who holds something and is no connected agent: a person at the command line, say.
+fn without_a_session(answer: &Value) -> Vec<String> {
+    let is_listed = |name: &str| items(answer, "agents").iter().any(|agent| text(agent, "agent_id") == name);
+    let holders: BTreeSet<&str> = items(answer, "locks").iter().map(|lock| text(lock, "locked_by")).collect();
+    holders.into_iter().filter(|name| !is_listed(name)).map(output::printable).collect()
 }
 
 fn section(name: &str, none: &str, rows: &[Value], table: impl FnOnce(&[Value]) -> Table) -> anyhow::Result<()> {

@@ -256,7 +256,8 @@ mod tests {
     use super::*;
 
     fn sessions(directory: &Path) -> LocalSessions {
-        let repository = Repository { worktree: directory.join("tree"), common_dir: directory.join(".git") };
+        let common_dir = directory.join(".git");
+        let repository = Repository { worktree: directory.join("tree"), git_dir: common_dir.clone(), common_dir };
         LocalSessions::of(&repository)
     }
 

@@ -337,7 +337,8 @@ async fn branch_checks(
         .filter(|(entry, _)| entry.state != MergeState::Blocked)
         .filter_map(|(entry, feature)| Some((entry.feature_id.clone(), feature.branch_name.clone()?)))
         .collect();
-    let question = branches::Question { feature: feature.clone(), active: active.to_vec(), ahead };
+    let target = context.coordinator.settings().merge_target.clone();
+    let question = branches::Question { feature: feature.clone(), active: active.to_vec(), target, ahead };
     on_git(directory, move |git| branches::checks(git, &question)).await
 }
 

@@ -9,6 +9,8 @@ pub struct Repository {
     pub worktree: PathBuf,
     /// The git common directory: usually `.git` of the main work tree.
     pub common_dir: PathBuf,
+    /// What git keeps for this work tree alone: its `HEAD`, its index.
+    pub git_dir: PathBuf,
 }
 
 impl Repository {
@@ -17,7 +19,8 @@ impl Repository {
         let start = start.canonicalize().ok()?;
         start.ancestors().find_map(|directory| {
             let git_dir = git_dir_of(&directory.join(".git"))?;
-            Some(Self { worktree: directory.to_owned(), common_dir: common_dir_of(git_dir) })
+            let common_dir = common_dir_of(&git_dir);
+            Some(Self { worktree: directory.to_owned(), common_dir, git_dir })
         })
     }
 }
@@ -33,11 +36,11 @@ fn git_dir_of(dot_git: &Path) -> Option<PathBuf> {
 }
 
 /// A linked work tree's directory names the shared one in its file `commondir`.
-fn common_dir_of(git_dir: PathBuf) -> PathBuf {
+fn common_dir_of(git_dir: &Path) -> PathBuf {
     std::fs::read_to_string(git_dir.join("commondir"))
         .ok()
         .and_then(|text| git_dir.join(text.trim()).canonicalize().ok())
-        .unwrap_or(git_dir)
+        .unwrap_or_else(|| git_dir.to_owned())
 }
 
 #[cfg(test)]
@@ -66,6 +69,7 @@ mod tests {
         assert_eq!(there.worktree, temp.path().join("other").canonicalize().unwrap());
         assert_eq!(here.common_dir, main.join(".git").canonicalize().unwrap());
         assert_eq!(here.common_dir, there.common_dir);
+        assert_eq!((&here.git_dir, there.git_dir), (&here.common_dir, here.common_dir.join("worktrees/other")));
         assert_eq!(Repository::around(temp.path()), None);
     }
 }

@@ -26,6 +26,7 @@ use crate::scopes;
 
 /// Every setting: its name in the environment. In `coordinator.toml` it has the same name in lower case.
 const NAMES: &[&str] = &[
+    "AGENT_COORDINATOR_REST_PORT",
     "AGENT_ID",
     "AGENT_TYPE",
     "API_HOST",
@@ -33,6 +34,7 @@ const NAMES: &[&str] = &[
     "AUDIT_RETENTION_DAYS",
     "AUDIT_SIGNING_KEY",
     "CEDAR_SCHEMA_PATH",
+    "COORDINATION_ALLOWED_HOSTS",
     "COORDINATION_API_KEY",
     "COORDINATION_API_KEYS",
     "COORDINATION_API_KEY_IDENTITIES",
@@ -50,6 +52,7 @@ const NAMES: &[&str] = &[
     "GITHUB_WEBHOOK_SECRET",
     "HOOK_LEASE_MINUTES",
     "LOCK_TTL_MINUTES",
+    "MERGE_TARGET",
     "NETWORK_DEFAULT_POLICY",
     "POLICY_ENGINE",
     "POLICY_FILES",
@@ -62,6 +65,7 @@ const NAMES: &[&str] = &[
     "POSTGRES_POOL_MIN",
     "PROFILES_DEFAULT_TRUST",
     "PROFILES_ENFORCE_LIMITS",
+    "RADAR_INTERVAL_SECONDS",
     "SESSION_ID",
     "SESSION_TTL_SECONDS",
     "SUPABASE_REST_PREFIX",
@@ -111,10 +115,19 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// `COORDINATION_API_URL`: that server, where an agent's processes are to use one instead of the database.
     pub api_url: Option<String>,
+    /// `COORDINATION_ALLOWED_HOSTS`: whom the bridge may ask beside this machine.
+    pub allowed_hosts: Vec<String>,
+    /// `AGENT_COORDINATOR_REST_PORT`: where on this machine the bridge asks when no address is named.
+    pub rest_port: u16,
     /// `COORDINATOR_STRICT`, `strict` in the file: an agent's edits are denied while the coordinator is away.
     pub strict: bool,
     /// `HOOK_LEASE_MINUTES`: how long the lock lasts that a hook takes before an edit, unless it is renewed.
     pub hook_lease_minutes: u32,
+    /// `RADAR_INTERVAL_SECONDS`: how often a server looks whether branches and work trees changed, and how long after the
+    /// last look an edit asks for another; nothing where nobody looks but who asks.
+    pub radar_interval: Option<Duration>,
+    /// `MERGE_TARGET`: the branch that others are merged into, where it is not the repository's default branch.
+    pub merge_target: Option<String>,
     /// `COORDINATOR_TOOLS`: which tools clients are shown.
     pub tools: ToolSet,
     /// `NETWORK_DEFAULT_POLICY`: may hosts be reached that no rule names?
@@ -255,8 +268,14 @@ impl Settings {
             api_keys: source.api_keys(),
             key_for_reads: source.truth("COORDINATOR_KEY_FOR_READS", false),
             api_url: source.text("COORDINATION_API_URL"),
+            allowed_hosts: source.parsed("COORDINATION_ALLOWED_HOSTS", hosts).unwrap_or_default(),
+            rest_port: source.number("AGENT_COORDINATOR_REST_PORT", 1..=65_535, 3000) as u16,
             strict: source.truth("COORDINATOR_STRICT", false),
             hook_lease_minutes: source.number("HOOK_LEASE_MINUTES", TTL_MINUTES, 10),
+            radar_interval: Some(source.number("RADAR_INTERVAL_SECONDS", 0..=3600, 15))
+                .filter(|seconds| *seconds > 0)
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            merge_target: source.parsed("MERGE_TARGET", branch_name),
             audit_retention_days: source.number("AUDIT_RETENTION_DAYS", 0..=36_500, 90),
             audit_signing_key: source.signing_key(),
             api_key: source.text("COORDINATION_API_KEY"),
@@ -580,6 +599,25 @@ impl Source<'_> {
     }
 }
 
+/// Hosts, separated by commas.
+fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_lowercase()).collect();
+    let is_host = |host: &String| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:[]".contains(&b));
+    if hosts.iter().all(is_host) {
+        return Ok(hosts.into_iter().filter(|host| !host.is_empty()).collect());
+    }
+    Err("must be hosts without scheme and path, separated by commas, such as coordinator.example".into())
+}
+
+/// A branch's name, as people call it.
+fn branch_name(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
+    if text.starts_with(['-', '/']) || text.starts_with("refs/") || text.contains("..") || text.contains(is_odd) {
+        return Err("must be the name of a branch, such as main, without refs/heads/".into());
+    }
+    Ok(text.to_owned())
+}
+
 /// A file of policies, or those of a directory, by name.
 fn read_policies(path: &Path) -> std::io::Result<Vec<PolicyFile>> {
     let mut paths = vec![];
@@ -618,6 +656,12 @@ mod tests {
     }
 
     #[test]
+    fn lists_may_be_lists_in_the_file() {
+        let settings = load(&[], "coordination_allowed_hosts = ['Team.example', \"[::1]\"]\n").unwrap();
+        assert_eq!((settings.allowed_hosts, settings.rest_port), (vec!["team.example".into(), "[::1]".into()], 3000));
+    }
+
+    #[test]
     fn every_bad_value_is_named_with_what_is_allowed() {
         let variables = [
             ("LOCK_TTL_MINUTES", "481"),
@@ -628,6 +672,10 @@ mod tests {
             ("PORT_ALLOC_TTL_MINUTES", "0"),
             ("PORT_ALLOC_MAX_SESSIONS", "700"),
             ("COORDINATOR_TOOLS", "few"),
+            ("RADAR_INTERVAL_SECONDS", "-1"),
+            ("MERGE_TARGET", "refs/heads/main"),
+            ("COORDINATION_ALLOWED_HOSTS", "https://team.example"),
+            ("AGENT_COORDINATOR_REST_PORT", "0"),
             ("COORDINATION_API_KEYS", "a"),
             ("COORDINATION_API_KEY_IDENTITIES", "{\"b\": {}}"),
         ];
@@ -641,6 +689,10 @@ mod tests {
             "PORT_ALLOC_TTL_MINUTES is \"0\": must be a whole number from 1 to 43200",
             "PORT_ALLOC_MAX_SESSIONS 700: the last port would be 79903, and must not be above 65535",
             "COORDINATOR_TOOLS is \"few\": must be core or all",
+            "RADAR_INTERVAL_SECONDS is \"-1\": must be a whole number from 0 to 3600",
+            "COORDINATION_ALLOWED_HOSTS is \"https://team.example\": must be hosts without scheme and path",
+            "AGENT_COORDINATOR_REST_PORT is \"0\": must be a whole number from 1 to 65535",
+            "MERGE_TARGET is \"refs/heads/main\": must be the name of a branch, such as main",
             "COORDINATION_API_KEY_IDENTITIES binds a key that is not in COORDINATION_API_KEYS",
             "there is no setting colour",
         ] {

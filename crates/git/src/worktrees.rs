@@ -29,6 +29,10 @@ pub struct Worktree {
     pub branch: Option<String>,
 }
 
+/// What refs, work trees and uncommitted files look like from outside: to be compared, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signs(Vec<u8>);
+
 impl Git {
     /// All work trees that are there, without the temporary ones.
     ///
@@ -44,6 +48,35 @@ impl Git {
         let lines: Vec<String> = parts(&said).collect();
         let records = lines.split(|line| line.is_empty());
         Ok(records.filter(|record| !record.iter().any(|line| line == "bare")).filter_map(worktree).collect())
+    }
+
+    /// What refs, work trees and uncommitted files look like from outside: equal to what it was as long as there is nothing
+    /// new to see. It costs a `git status` for each work tree, and makes no object.
+    ///
+    /// # Errors
+    /// [`Error`] when git does not work.
+    pub fn signs(&self) -> Result<Signs, Error> {
+        let format = "--format=%(refname) %(objectname)";
+        let mut signs = self.output(&["for-each-ref", format, "refs/heads", "refs/remotes"])?;
+        for tree in self.worktrees()? {
+            signs.extend(format!("{}\n{:?}\n{:?}\n", tree.path.display(), tree.branch, tree.head).bytes());
+            let status = [
+                "status",
+                "--porcelain=v1",
+                "-z",
+                "--untracked-files=all",
+                "--no-renames",
+                "--ignore-submodules=dirty",
+            ];
+            // What cannot be looked at looks as it did.
+            let Ok(changed) = self.run_in(&tree.path).output(&status) else { continue };
+            for entry in parts(&changed) {
+                let file = entry.get(3..).and_then(|path| std::fs::symlink_metadata(tree.path.join(path)).ok());
+                let look = file.map(|file| (file.len(), file.modified().ok()));
+                signs.extend(format!("{entry} {look:?}\n").bytes());
+            }
+        }
+        Ok(Signs(signs))
     }
 
     /// What is in a work tree and not committed, as a commit that nothing refers to, on top of what is checked out there:

@@ -1,6 +1,10 @@
 //! What a session is told when it begins: where the work stands, who else is at it, and what to beware of.
 
+use std::path::Path;
+
+use coordinator::radar::{Side, Standing};
 use jiff::Timestamp;
+use model::id::AgentId;
 use serde_json::{Value, json};
 
 use crate::deliver::excerpt;
@@ -10,6 +14,8 @@ use crate::desk::{Desk, Trouble, items, text};
 pub const LIMIT: usize = 1200;
 /// What others handed over longer ago than this, in hours, is no news.
 const NEWS: i64 = 24;
+/// So many conflicts are told one by one.
+const CONFLICTS: usize = 3;
 
 /// Asks for what there is to tell.
 ///
@@ -37,6 +43,29 @@ pub async fn make(desk: &Desk, warnings: &[String], now: Timestamp) -> Result<St
         warnings,
         now,
     }))
+}
+
+/// What of the agent's own did not merge with others' at the last look at the branches.
+pub fn conflicts(standing: &[Standing], me: &AgentId, worktree: &Path) -> Vec<String> {
+    let is_mine = |side: &Side| side.agent_id.as_ref() == Some(me) || side.worktree.as_deref() == Some(worktree);
+    let mut mine = vec![];
+    for Standing { one, other, files } in standing {
+        let (own, theirs) = match (is_mine(one), is_mine(other)) {
+            (true, _) => (one, other),
+            (false, true) => (other, one),
+            (false, false) => continue,
+        };
+        let whose = theirs.agent_id.as_ref().filter(|agent| *agent != me);
+        let whose = whose.map(|agent| format!(" of {agent}")).unwrap_or_default();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        mine.push(format!("{} does not merge with {}{whose}, in {}", own.name, theirs.name, list(&files, 3)));
+    }
+    if mine.len() > CONFLICTS {
+        let more = mine.len() - CONFLICTS;
+        mine.truncate(CONFLICTS);
+        mine.push(format!("{more} more branches do not merge with yours (branch_conflicts shows them)"));
+    }
+    mine
 }
 
 /// What a brief is made of.
@@ -175,6 +204,32 @@ fn within(lines: &[String], limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_merge_with_one_s_own_is_a_warning() {
+        let side = |name: &str, agent: Option<&str>, worktree: Option<&str>| Side {
+            name: name.into(),
+            agent_id: agent.map(|agent| AgentId::new(agent).unwrap()),
+            worktree: worktree.map(Into::into),
+        };
+        let pair = |one, other| Standing { one, other, files: vec!["src/a.rs".into()] };
+        let standing = [
+            pair(side("branch agent/bob/1", Some("bob"), None), side("branch agent/ann/2", Some("ann"), None)),
+            pair(side("branch topic", None, Some("/w/ann")), side("branch other", None, None)),
+            pair(side("branch agent/bob/1", Some("bob"), None), side("branch agent/eve/3", Some("eve"), None)),
+        ];
+        let me = AgentId::new("ann").unwrap();
+        let warned = conflicts(&standing, &me, Path::new("/w/ann"));
+        assert_eq!(
+            warned,
+            [
+                "branch agent/ann/2 does not merge with branch agent/bob/1 of bob, in src/a.rs",
+                "branch topic does not merge with branch other, in src/a.rs",
+            ]
+        );
+        let many = vec![standing[0].clone(); 5];
+        assert!(conflicts(&many, &me, Path::new("/w")).last().unwrap().starts_with("2 more branches"));
+    }
 
     fn brief(handoff: Value, locks: Value, agents: Value, warnings: &[String]) -> String {
         compose(&Known {

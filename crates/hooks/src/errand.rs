@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use coordinator::local_sessions::LocalSessions;
+use coordinator::radar::standing;
+use coordinator::repository::Repository;
 use coordinator::settings::Settings;
 use coordinator::without_secrets;
 use jiff::Timestamp;
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use crate::deliver::excerpt;
 use crate::desk::{Desk, Trouble};
-use crate::event::{Answer, Moment, Tool, Verdict};
+use crate::event::{Answer, Likelihood, Moment, Tool, Verdict};
 use crate::log::{Line, Notes};
 use crate::site::Place;
 use crate::{brief, deliver, handoff, leases, net, reach};
@@ -22,6 +24,10 @@ const BEAT: u64 = 60_000;
 /// How often the second net is cast: after a command, and else.
 const NET_AFTER_COMMAND: u64 = 2_000;
 const NET: u64 = 30_000;
+/// Before a compression that may come to nothing there is a handoff at most so often, in milliseconds.
+pub const COMPACTION_AGAIN: u64 = 10 * 60_000;
+/// The name under which it is remembered.
+pub const COMPACTION: &str = "compaction";
 /// Refusals that are not about what the agent is up to, but about how it is set up.
 const MISTAKEN: &[&str] = &["identity_mismatch", "session_not_yours", "unauthorized", "invalid_request"];
 
@@ -54,8 +60,8 @@ pub struct Errand {
     pub moment: Moment,
     /// What is to be changed.
     pub wish: Wish,
-    /// The work tree that the agent is in.
-    pub worktree: PathBuf,
+    /// The repository, and the work tree that the agent is in.
+    pub repository: Repository,
     /// The sessions of the repository.
     pub sessions: LocalSessions,
     /// The session's directory.
@@ -69,15 +75,30 @@ pub struct Errand {
 }
 
 impl Errand {
-    /// Does it: what to answer, and what to remember.
-    pub async fn run(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
+    /// Does it: what to answer, and what to remember. What is learnt holds whatever becomes of the rest.
+    pub async fn run(&self, desk: &Desk, notes: &Notes, learnt: &dyn Fn(Line)) -> Result<(Answer, Vec<Line>), Trouble> {
         let left_out = (1..=2).rev().find(|names| notes.is_told(&names_left_out(*names))).unwrap_or_default();
         desk.leave_out_names(left_out);
+        if self.is_time_for_trust(notes) {
+            // Where it is refused, what is to be done will say so.
+            if let Ok(Some(level)) = trusted(desk).await {
+                learnt(Line::Trusted { level });
+            }
+        }
         let (answer, mut lines) = self.go(desk, notes).await?;
         if desk.names_left_out() > left_out {
             lines.push(Line::Told { what: names_left_out(desk.names_left_out()) });
         }
         Ok((answer, lines))
+    }
+
+    /// Is the agent's profile to be looked up? The guard goes by it, and must not ask at each command.
+    fn is_time_for_trust(&self, notes: &Notes) -> bool {
+        match self.moment {
+            Moment::Start | Moment::Prompt(_) => true,
+            Moment::After(_) => notes.is_time("beat", BEAT, self.now),
+            _ => notes.trusted.is_none(),
+        }
     }
 
     async fn go(&self, desk: &Desk, notes: &Notes) -> Result<(Answer, Vec<Line>), Trouble> {
@@ -86,8 +107,14 @@ impl Errand {
             Moment::Prompt(prompt) => self.prompt(desk, notes, prompt).await,
             Moment::Before(_) => self.before(desk, notes).await,
             Moment::After(tool) => self.after(desk, notes, tool).await,
-            Moment::Compaction => {
-                Ok((Answer::silent(), self.hand_over(desk, notes, "the context was compressed", None).await?))
+            Moment::Compaction(likelihood) => {
+                let why = match likelihood {
+                    Likelihood::Certain => "the context was compressed",
+                    Likelihood::Possible => "the context might have been compressed",
+                };
+                let mut lines = self.hand_over(desk, notes, why, None).await?;
+                lines.push(Line::Did { what: COMPACTION.into(), at: self.now });
+                Ok((Answer::silent(), lines))
             }
             Moment::Stop(said) => {
                 let mut lines = self.hand_over(desk, notes, "the turn ended", said.as_deref()).await?;
@@ -107,7 +134,12 @@ impl Errand {
 
     async fn start(&self, desk: &Desk) -> Result<(Answer, Vec<Line>), Trouble> {
         desk.ask("register_session", json!({})).await?;
-        let warnings = net::quiet(&self.sessions, self.caller.agent_id.as_str());
+        let mut warnings = net::quiet(&self.sessions, self.caller.agent_id.as_str());
+        warnings.extend(brief::conflicts(
+            &standing(&self.repository),
+            &self.caller.agent_id,
+            &self.repository.worktree,
+        ));
         let brief = brief::make(desk, &warnings, Timestamp::now()).await?;
         Ok((Answer::tell(brief), vec![Line::Did { what: "beat".into(), at: self.now }]))
     }
@@ -136,7 +168,7 @@ impl Errand {
         }
         let minutes = self.settings.hook_lease_minutes;
         let asked = notes.asked.as_deref().map(|asked| excerpt(asked, 100));
-        match leases::take(desk, &self.worktree, &self.wish.change, minutes, asked.as_deref()).await {
+        match leases::take(desk, &self.repository.worktree, &self.wish.change, minutes, asked.as_deref()).await {
             Ok(leases) => {
                 let answer = leases.denied.map_or_else(Answer::silent, Answer::deny);
                 Ok((answer, leases.lines))
@@ -166,7 +198,7 @@ impl Errand {
         let every = if matches!(tool, Tool::Shell { .. }) { NET_AFTER_COMMAND } else { NET };
         if notes.is_time("net", every, self.now) {
             lines.push(Line::Did { what: "net".into(), at: self.now });
-            let caught = net::cast(desk, &self.worktree, &self.directory, &self.sessions, notes).await?;
+            let caught = net::cast(desk, &self.repository.worktree, &self.directory, &self.sessions, notes).await?;
             told.extend(caught.warnings);
             lines.extend(caught.lines);
         }
@@ -181,7 +213,7 @@ impl Errand {
         why: &str,
         last_words: Option<&str>,
     ) -> Result<Vec<Line>, Trouble> {
-        let Some(handoff) = handoff::of(notes, &self.worktree, why, last_words) else { return Ok(vec![]) };
+        let Some(handoff) = handoff::of(notes, &self.repository.worktree, why, last_words) else { return Ok(vec![]) };
         let session = self.caller.session_id.as_ref().map(ToString::to_string);
         let latest = desk.ask("read_handoff", json!({ "session_id": session })).await?;
         let written = latest["handoffs"][0]["created_at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
@@ -192,4 +224,10 @@ impl Errand {
         }
         Ok(vec![Line::HandedOver { at: self.now }])
     }
+}
+
+/// How far the agent is trusted: by the profile that it was given, or else its type's.
+async fn trusted(desk: &Desk) -> Result<Option<u8>, Trouble> {
+    let answer = desk.ask("get_my_profile", json!({})).await?;
+    Ok(answer["profile"]["trust_level"].as_u64().and_then(|level| level.try_into().ok()))
 }

@@ -24,14 +24,23 @@ pub enum Moment {
     Before(Tool),
     /// A tool has run.
     After(Tool),
-    /// The agent's context is about to be compressed.
-    Compaction,
+    /// The agent's context is about to be compressed, or may be.
+    Compaction(Likelihood),
     /// The agent's turn is over; with its last words, where they are told.
     Stop(Option<String>),
     /// The session is over.
     End,
     /// Nothing that concerns us.
     Other,
+}
+
+/// How sure is it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likelihood {
+    /// It happens now.
+    Certain,
+    /// The client asks whether it is necessary, which it does before every call of its model, and does not say what came of it.
+    Possible,
 }
 
 /// A tool, by what it does.

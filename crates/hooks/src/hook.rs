@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coordinator::agent::caller_of;
 use coordinator::local_sessions::{LocalSession, LocalSessions, Naming, agent_process};
+use coordinator::radar::last_look;
 use coordinator::settings::{BadSettings, Settings};
 use coordinator::without_secrets;
 use guardrails::{Decision, Guard, Request, Study, Touch, Trust, Way};
@@ -18,10 +19,11 @@ use model::id::{Caller, SessionId};
 use crate::clients::{Client, Reply};
 use crate::deliver::excerpt;
 use crate::desk::{Desk, is_near};
-use crate::errand::{Errand, Wish};
-use crate::event::{Answer, Event, Moment, Tool, Verdict};
+use crate::errand::{COMPACTION, COMPACTION_AGAIN, Errand, Wish};
+use crate::event::{Answer, Event, Likelihood, Moment, Tool, Verdict};
 use crate::fingerprint;
 use crate::log::{Line, Notes, SessionLog};
+use crate::silence::Silence;
 use crate::site::{Place, Site};
 
 /// How long it may take to reach the coordinator: an agent waits for it.
@@ -38,6 +40,9 @@ const AWAY: &str = "away";
 /// A coordinator that did not answer is left alone for so long, in milliseconds: an agent need not wait at every step.
 const TRY_AGAIN: u64 = 5_000;
 const TRIED: &str = "tried";
+/// A session asks for a look at the branches at most so often, in milliseconds.
+const LOOK_AGAIN: u64 = 2_000;
+const LOOKED: &str = "radar";
 
 /// What happens around an event.
 pub struct Surroundings<'a> {
@@ -47,6 +52,8 @@ pub struct Surroundings<'a> {
     pub home: Option<String>,
     /// Where the agent was started, as far as the client says: it may have gone elsewhere.
     pub project: Option<PathBuf>,
+    /// Starts a look at the branches from this directory, and does not wait for it.
+    pub look_at_branches: &'a dyn Fn(&Path),
 }
 
 /// Answers an event.
@@ -139,7 +146,7 @@ impl<'a> Hook<'a> {
         if matches!(answer.verdict, Verdict::Deny(_)) {
             return answer;
         }
-        if !self.needs_coordinator(&wish) {
+        if !self.needs_coordinator(&wish, &log.notes) {
             return answer;
         }
         match self.coordinate(session.as_ref(), &wish, &mut log) {
@@ -155,6 +162,10 @@ impl<'a> Hook<'a> {
             }
             Err(why) => answer = self.without_coordinator(answer, &why, &mut log, &wish),
         }
+        if self.is_time_to_look(&log.notes) {
+            log.add(vec![Line::Did { what: LOOKED.into(), at: self.now }]);
+            (self.around.look_at_branches)(&self.site.repository.worktree);
+        }
         if self.said.moment == Moment::End {
             self.sessions.end(self.client.agent(), &self.said.session_id);
             return Answer::silent();
@@ -163,6 +174,28 @@ impl<'a> Hook<'a> {
             answer = self.fresh(answer, &wish, &mut log);
         }
         answer
+    }
+
+    /// Is there something new that may not merge? Something was committed since the last look, or changed and the last look
+    /// is a while ago. What is found is told as messages, at this agent's next steps and at others'. A team's server looks
+    /// for itself.
+    fn is_time_to_look(&self, notes: &Notes) -> bool {
+        let Ok(settings) = &self.settings else { return false };
+        let Some(every) = settings.radar_interval.filter(|_| settings.api_url.is_none()) else { return false };
+        match &self.said.moment {
+            Moment::Start => return true,
+            Moment::After(Tool::Edit(_) | Tool::Shell { .. }) if notes.is_time(LOOKED, LOOK_AGAIN, self.now) => {}
+            _ => return false,
+        }
+        let Some(last) = last_look(&self.site.repository) else { return true };
+        // Git appends to it whenever something else is checked out: another commit, too.
+        let heads = std::fs::metadata(self.site.repository.git_dir.join("logs/HEAD")).and_then(|file| file.modified());
+        if heads.is_ok_and(|at| at > last) {
+            return true;
+        }
+        let last_change = UNIX_EPOCH + Duration::from_millis(notes.changed.values().max().copied().unwrap_or_default());
+        let is_old = last + every <= UNIX_EPOCH + Duration::from_millis(self.now);
+        is_old && last_change > last
     }
 
     /// The session's record. Hooks that were set up in the middle of one begin it then.
@@ -206,8 +239,9 @@ impl<'a> Hook<'a> {
         Ok(Caller { session_id, ..caller })
     }
 
-    fn needs_coordinator(&self, wish: &Wish) -> bool {
+    fn needs_coordinator(&self, wish: &Wish, notes: &Notes) -> bool {
         match &self.said.moment {
+            Moment::Compaction(Likelihood::Possible) => notes.is_time(COMPACTION, COMPACTION_AGAIN, self.now),
             Moment::Before(_) => !wish.is_empty(),
             Moment::Other => false,
             _ => true,
@@ -224,7 +258,8 @@ impl<'a> Hook<'a> {
                 wish.change = self.places(&self.said.cwd, paths);
             }
             Moment::Before(Tool::Shell { command, directory }) => {
-                let trust = Trust::of_profile(session.map_or(kind_of(self.client), |session| &session.agent_type));
+                let kind = session.map_or(kind_of(self.client), |session| &session.agent_type);
+                let trust = log.notes.trusted.and_then(Trust::new).or_else(|| Trust::of_profile(kind));
                 let directory = place_of(self.said, directory.as_deref());
                 let seen = study(command, &directory, self.around.home.as_deref(), trust);
                 answer = judged(&seen);
@@ -367,11 +402,18 @@ impl<'a> Hook<'a> {
         if log.notes.is_told(AWAY) && !log.notes.is_time(TRIED, TRY_AGAIN, self.now) {
             return Err("it did not answer a moment ago".into());
         }
-        let answer = self.ask(settings.clone(), caller, wish, log.notes.clone());
+        let silence = Some(Silence::of(&self.site.repository, settings)).filter(|_| !is_near(settings));
+        if let Some(since) = silence.as_ref().and_then(Silence::since) {
+            return Err(format!("it did not answer {} s ago, and is left alone for half a minute", since.as_secs()));
+        }
+        let answer = self.ask(settings.clone(), caller, wish, log);
         if answer.is_err() {
             log.add(vec![Line::Did { what: TRIED.into(), at: self.now }]);
         }
-        answer
+        if let (Err(Away::Silent(_)), Some(silence)) = (&answer, silence) {
+            silence.note();
+        }
+        answer.map_err(|(Away::Silent(why) | Away::Gone(why))| why)
     }
 
     /// Asks, and waits no longer than an agent should.
@@ -380,13 +422,14 @@ impl<'a> Hook<'a> {
         settings: Settings,
         caller: Caller,
         wish: &Wish,
-        notes: Notes,
-    ) -> Result<(Answer, Vec<Line>), String> {
+        log: &mut SessionLog,
+    ) -> Result<(Answer, Vec<Line>), Away> {
+        let notes = log.notes.clone();
         let is_near = is_near(&settings);
         let errand = Errand {
             moment: self.said.moment.clone(),
             wish: wish.clone(),
-            worktree: self.site.repository.worktree.clone(),
+            repository: self.site.repository.clone(),
             sessions: self.sessions.clone(),
             directory: self.directory.clone(),
             settings,
@@ -409,11 +452,12 @@ impl<'a> Hook<'a> {
                 let done = runtime.block_on(async move {
                     let desk = Desk::open(&errand.settings, errand.caller.clone()).await?;
                     let _ = told.send(News::Open);
-                    errand.run(&desk, &notes).await
+                    let learnt = |line| drop(told.send(News::Learnt(line)));
+                    errand.run(&desk, &notes, &learnt).await
                 });
                 let _ = news.send(News::Done(done.map_err(|trouble| trouble.message().to_owned())));
             })
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Away::Gone(error.to_string()))?;
         let all = match (&self.said.moment, is_near) {
             (Moment::Start, _) => BEGINNING,
             (_, true) => NEAR,
@@ -423,11 +467,12 @@ impl<'a> Hook<'a> {
         loop {
             match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(News::Open) => until = begun + all,
-                Ok(News::Done(done)) => return done,
+                Ok(News::Learnt(line)) => log.add(vec![line]),
+                Ok(News::Done(done)) => return done.map_err(Away::Gone),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no answer within {} ms", begun.elapsed().as_millis()));
+                    return Err(Away::Silent(format!("no answer within {} ms", begun.elapsed().as_millis())));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err("it ended without an answer".into()),
+                Err(RecvTimeoutError::Disconnected) => return Err(Away::Gone("it ended without an answer".into())),
             }
         }
     }
@@ -436,6 +481,16 @@ impl<'a> Hook<'a> {
 enum News {
     /// The coordinator was reached.
     Open,
+    /// To be remembered, whatever comes.
+    Learnt(Line),
     /// What it said.
     Done(Result<(Answer, Vec<Line>), String>),
+}
+
+/// Why there is no answer.
+enum Away {
+    /// It was waited for in vain.
+    Silent(String),
+    /// That was clear at once.
+    Gone(String),
 }

@@ -4,6 +4,7 @@
 //! - [`hook`]: what is done at each moment, step by step: what can be told from this machine alone ([`log`],
 //!   [`fingerprint`], the guard), and what the coordinator decides ([`desk`], [`errand`], [`leases`], [`reach`],
 //!   [`deliver`])
+//! - [`silence`]: a coordinator that did not answer is left alone for a while
 //! - [`brief`], [`handoff`]: what a session is told when it begins, and what it leaves
 //! - [`net`]: the second net, for what no hook saw
 //! - [`git`]: git's own hooks, for whoever has none of these
@@ -25,4 +26,5 @@ pub mod log;
 mod net;
 pub mod patch;
 mod reach;
+mod silence;
 pub mod site;

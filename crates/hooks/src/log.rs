@@ -88,6 +88,11 @@ pub enum Line {
         /// When.
         at: u64,
     },
+    /// How far the agent is trusted, as its profile says.
+    Trusted {
+        /// 0 to 4.
+        level: u8,
+    },
     /// What the user asked for.
     Asked {
         /// In short.
@@ -114,6 +119,8 @@ pub struct Notes {
     pub asked: Option<String>,
     /// When the last handoff was written.
     pub handed_over: u64,
+    /// How far it is trusted, once the coordinator was asked.
+    pub trusted: Option<u8>,
     told: BTreeSet<String>,
     did: HashMap<String, u64>,
 }
@@ -157,6 +164,7 @@ impl Notes {
             Line::Did { what, at } => {
                 self.did.insert(what, at);
             }
+            Line::Trusted { level } => self.trusted = Some(level),
             Line::Asked { text } => self.asked = Some(text),
             Line::HandedOver { at } => self.handed_over = at,
         }
@@ -280,6 +288,7 @@ mod tests {
             Line::Told { what: "away".into() },
             Line::Untold { what: "away".into() },
             Line::Did { what: "beat".into(), at },
+            Line::Trusted { level: 2 },
             Line::Asked { text: "go".into() },
             Line::HandedOver { at },
         ] {

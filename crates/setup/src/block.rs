@@ -41,18 +41,6 @@ pub fn take(body: &str, before: Option<&str>) -> Result<String, String> {
     Ok([above, &body[end..]].concat())
 }
 
-/// The text without the lines from one that begins so to one that is so, both included.
-pub(crate) fn without_lines(body: &str, begin: &str, end: &str) -> String {
-    let mut is_inside = false;
-    let is_kept = |line: &&str| {
-        let was_inside = is_inside;
-        is_inside = (was_inside || line.starts_with(begin)) && line.trim_end() != end;
-        !was_inside && !line.starts_with(begin)
-    };
-    let rest: String = body.split_inclusive('\n').filter(is_kept).collect();
-    if rest.trim() == "#!/bin/sh" && rest.len() < body.len() { String::new() } else { rest }
-}
-
 /// Where our lines are, markers and line ends included.
 fn find(body: &str) -> Result<Option<(usize, usize)>, String> {
     let wrong = "it has one of the coordinator's two markers, `<!-- coordinator: begin` and `<!-- coordinator: end -->`, \
@@ -84,14 +72,6 @@ mod tests {
         }
         let edited = format!("{}theirs\n", put("# Mine\n", "ours").unwrap());
         assert_eq!(take(&edited, Some("# Mine\n")).unwrap(), "# Mine\ntheirs\n");
-    }
-
-    #[test]
-    fn marked_lines_are_taken_out_of_a_script() {
-        let without = |body| without_lines(body, "# >>>", "# <<<");
-        assert_eq!(without("#!/bin/bash\n# >>> x\nours\n# <<<\ntheirs\n"), "#!/bin/bash\ntheirs\n");
-        assert_eq!(without("#!/bin/sh\n# >>> x\nours\n# <<<\n"), "");
-        assert_eq!(without("theirs\n"), "theirs\n");
     }
 
     #[test]

@@ -44,17 +44,12 @@ pub enum Part {
         /// The lines.
         text: String,
     },
-    /// A line in a git hook.
+    /// The lines in a git hook that call us; where the hook was set aside, all of it.
+    GitBlock,
+    /// The line that earlier versions put into a git hook.
     GitHook {
         /// The line.
         line: String,
-    },
-    /// Lines between markers, which somebody else puts there.
-    Marked {
-        /// How the line above them begins.
-        begin: String,
-        /// The line below them.
-        end: String,
     },
     /// A file of ours, where there is none.
     Whole {
@@ -75,11 +70,6 @@ pub struct Piece {
 }
 
 impl Part {
-    /// Is it something that is run?
-    pub(crate) fn is_program(&self) -> bool {
-        matches!(self, Self::GitHook { .. })
-    }
-
     /// The text with this part in it; equal to the text when it was there already.
     ///
     /// # Errors
@@ -91,8 +81,8 @@ impl Part {
             Self::Hooks { agent, groups } => json::put_hooks(body, *agent, groups),
             Self::Table { path, values } => toml::put_table(body, path, values),
             Self::Block { text } => block::put(body, text),
-            Self::GitHook { line } => git_hooks::put(body, line),
-            Self::Marked { .. } => Ok(body.to_owned()),
+            // Where they go is not seen by the text alone: `git_hooks::install` plans it.
+            Self::GitBlock | Self::GitHook { .. } => Ok(body.to_owned()),
             Self::Whole { text } => Ok(if body.is_empty() { text.clone() } else { body.to_owned() }),
         }
     }
@@ -108,8 +98,7 @@ impl Part {
             Self::Hooks { agent, .. } => json::take_hooks(body, *agent, before),
             Self::Table { path, values } => toml::take_table(body, path, values, before),
             Self::Block { .. } => block::take(body, before),
-            Self::GitHook { .. } => Ok(git_hooks::take(body)),
-            Self::Marked { begin, end } => Ok(block::without_lines(body, begin, end)),
+            Self::GitBlock | Self::GitHook { .. } => git_hooks::take(body, before),
             Self::Whole { text } if body == text => Ok(String::new()),
             Self::Whole { .. } => Err("somebody made it their own".into()),
         }

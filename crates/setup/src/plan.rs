@@ -48,6 +48,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Adds changes that were planned elsewhere, as far as they may be made here.
+    pub fn adopt_all(&mut self, view: &dyn View, place: &Place, other: Self) {
+        other.edits.into_iter().for_each(|edit| self.adopt(view, place, edit));
+        self.unchanged.extend(other.unchanged);
+        self.problems.extend(other.problems);
+    }
+
     /// Adds a change that was planned elsewhere, if it may be made here.
     pub fn adopt(&mut self, view: &dyn View, place: &Place, mut edit: Edit) {
         let may = reach(view, place, &edit.path).and_then(|real| writable(view, &real).map(|()| real));
@@ -119,9 +126,8 @@ pub fn plan(view: &dyn View, place: &Place, pieces: &[Piece]) -> Plan {
             failed.insert(path, message);
             continue;
         }
-        let mode = draft.parts.iter().any(Part::is_program).then_some(0o755);
         let Draft { before, purposes, parts, directories, .. } = draft;
-        plan.edits.push(Edit { path, before, after: Some(after), mode, purposes, parts, directories });
+        plan.edits.push(Edit { path, before, after: Some(after), mode: None, purposes, parts, directories });
     }
     plan.problems = failed.into_iter().map(|(path, message)| Problem { path, message }).collect();
     plan
@@ -158,7 +164,7 @@ fn open(view: &dyn View, path: &Path) -> Result<Draft, String> {
 }
 
 /// The directories that a file needs and that are not there, outermost first.
-fn missing_directories(view: &dyn View, path: &Path) -> Vec<PathBuf> {
+pub(crate) fn missing_directories(view: &dyn View, path: &Path) -> Vec<PathBuf> {
     let missing = path.ancestors().skip(1).take_while(|directory| view.look(directory) == Found::Nothing);
     let mut directories: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     directories.reverse();

@@ -34,6 +34,9 @@ pub struct Entry {
     pub before: Option<Content>,
     /// What we left in it.
     pub after: Option<Content>,
+    /// What we had left in it before the change that is under way, if one is: it may not have come to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Content>,
     /// What of it is ours.
     pub parts: Vec<Part>,
     /// The directories that were made for it, outermost first.
@@ -79,6 +82,12 @@ impl Entry {
     pub fn bytes_after(&self) -> Option<Vec<u8>> {
         self.after.as_ref().map(Content::bytes)
     }
+
+    /// Is this what we left, or had left before a change that is under way?
+    pub fn is_ours(&self, now: Option<&[u8]>) -> bool {
+        let is_earlier = self.earlier.is_some() && self.earlier.as_ref().map(Content::bytes).as_deref() == now;
+        is_earlier || self.bytes_after().as_deref() == now
+    }
 }
 
 impl Record {
@@ -116,7 +125,12 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Adds a change. Of several changes of a file only the first knows what was there without us, unless somebody
+    /// A change that was added is made.
+    pub fn settle(&mut self, edit: &Edit) {
+        self.files.iter_mut().filter(|entry| entry.path == edit.path).for_each(|entry| entry.earlier = None);
+    }
+
+    /// Adds a change that is about to be made. Of several changes of a file only the first knows what was there without us, unless somebody
     /// changed it in between: then it is what they left, without what is ours.
     pub fn add(&mut self, edit: &Edit) {
         let content = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(Content::from);
@@ -125,16 +139,19 @@ impl Record {
                 path: edit.path.clone(),
                 before: content(&edit.before),
                 after: content(&edit.after),
+                earlier: None,
                 parts: edit.parts.clone(),
                 directories: edit.directories.clone(),
             });
             return;
         };
-        if entry.bytes_after() != edit.before {
+        let is_ours = entry.is_ours(edit.before.as_deref());
+        if !is_ours {
             let theirs =
                 edit.before.as_deref().map(|bytes| without(entry, bytes).unwrap_or_else(|_| Some(bytes.to_owned())));
             entry.before = content(&theirs.flatten());
         }
+        entry.earlier = content(&edit.before).filter(|_| is_ours);
         entry.after = content(&edit.after);
         entry.directories.extend(edit.directories.iter().cloned());
         let new = edit.parts.iter().filter(|part| !entry.parts.contains(part)).cloned().collect::<Vec<_>>();

@@ -35,7 +35,8 @@ pub struct Changed {
 /// Plans how to undo a record.
 pub fn undo(view: &dyn View, record: &Record) -> Undo {
     let mut undo = Undo::default();
-    for entry in &record.files {
+    // The last first: what was set aside for a file goes after that is as it was.
+    for entry in record.files.iter().rev() {
         let path = entry.path.clone();
         let now = match view.look(&path) {
             Found::Nothing => None,
@@ -56,7 +57,7 @@ pub fn undo(view: &dyn View, record: &Record) -> Undo {
             continue;
         }
         let target = match &now {
-            _ if now == after => Ok(before),
+            _ if entry.is_ours(now.as_deref()) => Ok(before),
             None => {
                 undo.changed.push(Changed { path, ours: after.unwrap_or_default(), theirs: None });
                 continue;
@@ -65,7 +66,7 @@ pub fn undo(view: &dyn View, record: &Record) -> Undo {
         };
         match target.and_then(|target| writable(view, &path).map(|()| target)) {
             Ok(target) => {
-                if now != after {
+                if !entry.is_ours(now.as_deref()) {
                     let ours = after.unwrap_or_default();
                     undo.changed.push(Changed { path: path.clone(), ours, theirs: now.clone() });
                 }

@@ -30,7 +30,7 @@ away, wants a key or does not offer this). Exit codes: 0 done, or skipped; 1 ref
 
 The server is the one that is named first: by --http-url, by COORDINATION_API_URL, else
 http://localhost:${AGENT_COORDINATOR_REST_PORT:-3000}. Only this machine and the hosts in COORDINATION_ALLOWED_HOSTS
-(separated by commas) are contacted, and redirects are not followed.")]
+(separated by commas) are contacted, and redirects are not followed. coordinator.toml may say the last two.")]
 pub struct Bridge {
     /// The coordinator's address, in place of COORDINATION_API_URL
     #[arg(long, global = true, value_name = "URL")]
@@ -48,7 +48,21 @@ pub fn run(globals: &Globals, bridge: Bridge) -> anyhow::Result<Exit> {
     if globals.db.is_some() {
         return Err(Trouble::usage("the bridge asks a server, which knows its database: leave --db out").into());
     }
-    let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().trim().to_owned());
+    // Whom to ask and what to show is said in the environment: a repository must not send its agents' keys elsewhere. Which
+    // of the hosts that the environment names are fine, it may say. What is wrong with its file is no reason to stop.
+    let file = globals.settings().ok();
+    let in_file = |name: &str| {
+        let settings = file.as_ref()?;
+        match name {
+            "COORDINATION_ALLOWED_HOSTS" => Some(settings.allowed_hosts.join(",")),
+            "AGENT_COORDINATOR_REST_PORT" => Some(settings.rest_port.to_string()),
+            _ => None,
+        }
+    };
+    let env = |name: &str| {
+        let set = std::env::var_os(name).map(|value| value.to_string_lossy().trim().to_owned());
+        set.filter(|value| !value.is_empty()).or_else(|| in_file(name))
+    };
     let target = Target {
         http_url: bridge.http_url,
         api_key: bridge.api_key,

@@ -24,8 +24,9 @@ const MENDED_BY: &str = "coordinator init";
 
 /// Locks a file as one agent and commits it as another. The user's own work tree, index and branches are not touched.
 pub async fn check(coordinator: &Coordinator, worktree: &Path) -> Finding {
-    let hooks = hooks_directory(worktree);
-    let hook_text = std::fs::read_to_string(setup::git_hooks::pre_commit(&Disk, &hooks)).unwrap_or_default();
+    let hooks = hooks_directory(worktree).unwrap_or_else(|| worktree.join(".git/hooks"));
+    let hook = setup::git_hooks::scripts(&Disk, &hooks).join("pre-commit");
+    let hook_text = std::fs::read_to_string(hook).unwrap_or_default();
     if !hook_text.contains("git-guard") {
         return Finding::ok(CHECK, "none is set up; `coordinator init` does it");
     }

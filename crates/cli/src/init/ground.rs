@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use coordinator::VERSION;
 use coordinator::repository::Repository;
+use setup::place::shell_word;
 use setup::vendor::Agent;
-use setup::{Disk, Homes, Part, Piece, Place, Plan, Problem, Record, Scope};
+use setup::{Disk, Homes, Part, Piece, Place, Plan, Problem, Record, Scope, git_hooks};
 
 use crate::exit::Trouble;
 
@@ -114,23 +115,29 @@ impl Ground {
     pub fn plan(&self, agents: &BTreeSet<Agent>) -> Vec<Set> {
         let mut pieces: Vec<Piece> = agents.iter().flat_map(|agent| agent.pieces(&self.place)).collect();
         let mut shared = None;
+        let mut own = None;
         let mut beyond = None;
         if let Some(repository) = self.repository.as_ref().filter(|_| self.place.scope == Scope::Project) {
             pieces.push(setup::settings_file::piece(&self.place));
-            let directory = hooks_directory(&repository.worktree);
-            let hooks = setup::git_hooks::pieces(&Disk, &self.place, &directory);
+            let usual = || repository.common_dir.join("hooks");
+            let directory = hooks_directory(&repository.worktree).unwrap_or_else(usual);
+            let hooks = git_hooks::install(&Disk, &directory, &shell_word(&self.place.program), git_hooks::LOCAL);
             let real = directory.canonicalize().unwrap_or(directory);
             if real.starts_with(&repository.common_dir) {
                 let place = Place { root: repository.common_dir.clone(), ..self.place.clone() };
-                let plan = setup::plan::plan(&Disk, &place, &hooks);
+                let mut plan = Plan::default();
+                plan.adopt_all(&Disk, &place, hooks);
                 shared = Some(Set { record_file: self.shared_record_file(), root: place.root, plan });
             } else if real.starts_with(&repository.worktree) {
-                pieces.extend(hooks);
+                own = Some(hooks);
             } else {
                 beyond = Some(elsewhere(&real, &self.place));
             }
         }
         let mut plan = setup::plan::plan(&Disk, &self.place, &pieces);
+        if let Some(hooks) = own {
+            plan.adopt_all(&Disk, &self.place, hooks);
+        }
         plan.problems.extend(beyond);
         let mut sets = vec![Set { record_file: self.record_file(), root: self.place.root.clone(), plan }];
         sets.extend(shared);
@@ -170,13 +177,12 @@ fn elsewhere(directory: &Path, place: &Place) -> Problem {
     Problem { path: directory.to_owned(), message }
 }
 
-/// Where git looks for hooks; `core.hooksPath` may say so.
-pub fn hooks_directory(worktree: &Path) -> PathBuf {
+/// Where git looks for hooks, `core.hooksPath` heeded; nothing where git knows of no repository.
+pub fn hooks_directory(worktree: &Path) -> Option<PathBuf> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "--git-path", "hooks"]).current_dir(worktree).stderr(Stdio::null());
-    let said = git.output().ok().filter(|output| output.status.success());
-    let directory = said.map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-    worktree.join(directory.unwrap_or_else(|| ".git/hooks".into()))
+    let said = git.output().ok().filter(|output| output.status.success())?;
+    Some(worktree.join(String::from_utf8_lossy(&said.stdout).trim_end_matches('\n')))
 }
 
 fn directory_named(variable: &str) -> Option<PathBuf> {

@@ -82,7 +82,8 @@ pub fn set_up(ground: &Ground, chosen: BTreeSet<Agent>, intent: Intent) -> anyho
     let agents = if chosen.is_empty() { ground.agents(&record) } else { chosen };
     let mut report = Report::of_set_up(&agents, intent);
     for Set { record_file, root, plan } in ground.plan(&agents) {
-        let failed = if intent == Intent::Show || plan.edits.is_empty() {
+        // Also where nothing is to be changed: somebody may have been killed and left something.
+        let failed = if intent == Intent::Show || plan.edits.is_empty() && !record_file.exists() {
             vec![]
         } else {
             let mut journal = Journal::open(&record_file, &root).map_err(unrecorded)?;

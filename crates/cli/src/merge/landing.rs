@@ -28,7 +28,8 @@ const NOTE: usize = 3900;
 /// What to land on, and how.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// The branch to land on; default the repository's default branch
+    /// The branch to land on, which must be the one that entries are checked against: MERGE_TARGET (merge_target in
+    /// coordinator.toml), else the repository's default branch
     #[arg(long, value_name = "BRANCH")]
     target: Option<String>,
     /// Land on this remote's branch, by a push, instead of the one here
@@ -93,10 +94,26 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options) -> Result
     let refused = |code, message: String| Trouble::new(Exit::Refused, code, message);
     let failed = |error: git::Error| refused("git_failed", error.to_string());
     let git = Git::open(worktree).map_err(failed)?;
-    let branch = match options.target {
-        Some(branch) => branch,
-        None => git.default_branch().map_err(failed)?.ok_or_else(|| {
-            refused("no_target", "the repository has no default branch: name one with --target".into())
+    let named = desk.coordinator.settings().merge_target.clone();
+    let checked = match &named {
+        Some(name) => Some(name.clone()),
+        None => git.default_branch().map_err(failed)?,
+    };
+    let branch = match (options.target, checked) {
+        (Some(target), Some(checked)) if target != checked => {
+            let by = if named.is_some() { "MERGE_TARGET says so" } else { "it is the default branch" };
+            let message = format!(
+                "entries are checked against {checked} ({by}), and --target is {target}: what was checked against one branch \
+                 is not landed on another. Set merge_target = \"{target}\" in coordinator.toml, for everybody, or leave \
+                 --target out"
+            );
+            return Err(refused("target_differs", message));
+        }
+        (target, checked) => target.or(checked).ok_or_else(|| {
+            refused(
+                "no_target",
+                "the repository has no default branch: name one as merge_target in coordinator.toml".into(),
+            )
         })?,
     };
     let keeper = std::env::current_exe().map_err(|error| refused("no_keeper", error.to_string()))?;
@@ -166,7 +183,12 @@ impl Coordinated {
                     return Ok(false);
                 }
                 self.checked.insert(id.to_owned(), Instant::now());
-                text(&self.ask("run_pre_merge_checks", json!({"feature_id": id}))?, "state").to_owned()
+                let checked = self.ask("run_pre_merge_checks", json!({"feature_id": id}))?;
+                if text(&checked, "state") == "blocked" {
+                    let issues: Vec<&str> = items(&checked, "issues").iter().filter_map(Value::as_str).collect();
+                    self.tell_owner(id, &format!("{id} cannot be merged: {}", issues.join("\n")));
+                }
+                text(&checked, "state").to_owned()
             }
             state => state.to_owned(),
         };
@@ -179,6 +201,15 @@ impl Coordinated {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Tells whoever queued an entry what became of it. The queue says it in any case.
+    fn tell_owner(&self, id: &str, what: &str) {
+        let Some(owner) = self.owners.get(id) else { return };
+        let text: String = what.chars().take(NOTE).collect();
+        // Not every id can be in a key.
+        let thread = Some(format!("feature:{id}:merge")).filter(|key| LockKey::parse(key).is_ok());
+        let _ = self.ask("send_message", json!({"to": owner, "text": text, "thread": thread}));
     }
 
     /// What was begun and not ended can be landed later.
@@ -204,11 +235,11 @@ impl Queue for Coordinated {
             let id = text(entry, "feature_id");
             // A pull request without a branch is merged where it is.
             let Some(branch) = some(entry, "branch_name") else { continue };
+            self.owners.insert(id.to_owned(), text(entry, "enqueued_by").to_owned());
             if !self.admit(id, text(entry, "state"))? {
                 continue;
             }
             self.taken.insert(id.to_owned());
-            self.owners.insert(id.to_owned(), text(entry, "enqueued_by").to_owned());
             entries.push(Entry {
                 id: EntryId::new(id),
                 branch: branch.to_owned(),
@@ -235,14 +266,7 @@ impl Queue for Coordinated {
             Fate::MayReturn => format!("Mend it on its branch, then `coordinator merge enqueue {id}`."),
             Fate::Abandoned => "It was ejected too often and is not tried again by itself.".into(),
         };
-        if let Some(owner) = self.owners.get(id) {
-            let text = format!("{id} was taken out of the merge queue: {note}\n{next}");
-            let text: String = text.chars().take(NOTE).collect();
-            // Not every id can be in a key.
-            let thread = Some(format!("feature:{id}:merge")).filter(|key| LockKey::parse(key).is_ok());
-            // The queue says it in any case.
-            let _ = self.ask("send_message", json!({"to": owner, "text": text, "thread": thread}));
-        }
+        self.tell_owner(id, &format!("{id} was taken out of the merge queue: {note}\n{next}"));
         Ok(())
     }
 }

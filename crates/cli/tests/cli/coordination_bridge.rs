@@ -270,6 +270,32 @@ fn a_coordinator_that_is_away_is_skipped_at_once() {
 }
 
 #[test]
+fn the_file_may_say_which_hosts_are_fine_and_which_port() {
+    if python().is_none() {
+        println!("there is no python3 here: skipped");
+        return;
+    }
+    let project = Project::new();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let elsewhere = format!("http://0.0.0.0:{gone}");
+    let named = [("COORDINATION_API_URL", elsewhere.as_str())];
+    let said = |env: &[(&str, &str)]| {
+        let [binary, script] = BOTH.map(|bridge| bridge.run(&project.path, env, &["detect"]).ended_with(0).json());
+        assert_eq!(masked(&binary), masked(&script), "{env:?}");
+        binary
+    };
+    assert_eq!(said(&named)["reason"], "host_not_allowed");
+    let file = format!("coordination_allowed_hosts = ['0.0.0.0']\nagent_coordinator_rest_port = {gone}\n");
+    std::fs::write(project.path.join("coordinator.toml"), file).unwrap();
+    assert_eq!(said(&named)["reason"], "coordinator_unreachable");
+    assert!(said(&[]).to_string().contains(&format!("localhost:{gone}")), "{}", said(&[]));
+    // Which server it is, and what opens it, is not for a repository to say.
+    let file = format!("coordination_api_url = '{elsewhere}'\ncoordination_allowed_hosts = ['0.0.0.0']\n");
+    std::fs::write(project.path.join("coordinator.toml"), file).unwrap();
+    assert!(!said(&[("AGENT_COORDINATOR_REST_PORT", "1")]).to_string().contains("0.0.0.0"));
+}
+
+#[test]
 fn a_key_that_is_missing_or_wrong_is_told() {
     if python().is_none() {
         println!("there is no python3 here: skipped");

@@ -26,7 +26,7 @@ impl<'a> Session<'a> {
         Self { project, client, id, tree: project.path.clone(), env: vec![] }
     }
 
-    fn within(mut self, tree: &Path) -> Self {
+    pub fn within(mut self, tree: &Path) -> Self {
         self.tree = tree.to_owned();
         self
     }
@@ -117,7 +117,7 @@ fn reason(answer: &Value) -> Option<String> {
     (answer["decision"] == "deny").then(|| answer["reason"].as_str().unwrap().to_owned())
 }
 
-fn told(answer: &Value) -> String {
+pub fn told(answer: &Value) -> String {
     answer["hookSpecificOutput"]["additionalContext"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -376,6 +376,56 @@ fn an_agent_goes_on_without_its_coordinator_and_is_told_once_unless_the_project_
     let ann = Session::new(&project, "claude", "four");
     assert_eq!(ann.denied("src/a.rs"), None);
     assert!(ann.edit("src/a.rs", "z").contains("no_such_setting"), "what is wrong is said");
+}
+
+#[test]
+fn a_coordinator_that_stays_silent_is_waited_for_once_by_all() {
+    let project = repository();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let session = |client, id| {
+        let session = Session::new(&project, client, id).with("COORDINATION_API_URL", url.clone());
+        session.with("COORDINATION_API_KEY", "ack_x")
+    };
+    let (ann, bob) = (session("claude", "one"), session("codex", "two"));
+    assert_eq!(ann.denied("src/a.rs"), None);
+    // Whoever comes next does not even connect.
+    silent.set_nonblocking(true).unwrap();
+    while silent.accept().is_ok() {}
+    let heard = bob.edit("src/b.rs", "x");
+    assert!(heard.contains("it did not answer") && heard.contains("left alone"), "{heard}");
+    assert_eq!(bob.edit("src/b.rs", "y"), "", "once is enough");
+    assert!(silent.accept().is_err(), "nobody asked");
+}
+
+#[test]
+fn the_guard_goes_by_the_profile_that_an_agent_was_given() {
+    let project = repository();
+    let ann = Session::new(&project, "claude", "one").with("AGENT_ID", "ann");
+    ann.start();
+    // One of its type may do that.
+    assert_eq!(ann.shell("git branch -D old"), None);
+    project.run(&["profile", "assign", "agent:ann", "claude_code_web_reviewer"]).ended_with(0);
+    ann.hook("UserPromptSubmit", json!({"prompt": "go on"}));
+    assert!(ann.shell("git branch -D old").is_some(), "it is known from the next prompt on");
+}
+
+#[test]
+fn what_may_be_a_compression_leaves_one_handoff_for_many_calls_of_a_model() {
+    let project = repository();
+    let ann = Session::new(&project, "gemini", "one").with("AGENT_ID", "ann");
+    ann.start();
+    let handoffs = || {
+        let read = project.run_as("ann", &["call", "read_handoff", "--json", "{\"limit\": 10}"]).json();
+        read["handoffs"].as_array().unwrap().len()
+    };
+    for (call, text) in ["a", "b", "c"].into_iter().enumerate() {
+        ann.edit("src/a.rs", text);
+        ann.hook("PreCompress", json!({"trigger": "auto"}));
+        assert_eq!(handoffs(), 1, "call {call}");
+    }
+    ann.hook("PreCompress", json!({"trigger": "manual"}));
+    assert_eq!(handoffs(), 2, "that one is certain");
 }
 
 #[test]

@@ -113,3 +113,21 @@ fn what_an_agent_wrote_does_not_command_the_terminal() {
         assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran:?}");
     }
 }
+
+#[test]
+fn status_shows_who_holds_locks_without_a_session_and_which_rules_are_broken() {
+    let project = Project::new();
+    let empty = project.run(&["status"]).ended_with(0).stdout;
+    assert!(empty.contains("agents: none here") && !empty.contains("broken"), "{empty}");
+    project.run(&["lock", "a.py"]).ended_with(0);
+    let held = project.run(&["status"]).ended_with(0).stdout;
+    assert!(held.contains("agents: none with a session\nwithout a session, but with locks: ann"), "{held}");
+
+    // As if by a program that does not know what makes a good rule.
+    let database = rusqlite::Connection::open(project.database()).unwrap();
+    let rule = "insert into rules values ('default', 1000, 'guardrails', 'ours', 'no [toml', 'somebody', 0)";
+    database.execute(rule, []).unwrap();
+    let broken = project.run(&["status"]).ended_with(0).stdout;
+    assert!(broken.contains("the guardrails rule ours cannot be read in version 1000"), "{broken}");
+    assert!(!project.run(&["status", "--json"]).json()["broken_rules"].as_array().unwrap().is_empty());
+}

@@ -117,3 +117,36 @@ fn what_is_queued_is_tested_and_landed_as_it_was_tested() {
     assert!(told.contains("bad was taken out of the merge queue"), "{told}");
     assert_eq!(said(&["worktree", "list"]).lines().count(), 1, "no work tree is left");
 }
+
+#[test]
+fn the_project_says_what_is_merged_into_and_everything_goes_by_it() {
+    let project = three_features();
+    let run = |arguments: &[&str]| project.run(arguments);
+    project.git(&["branch", "develop", "main"]);
+    project.git(&["checkout", "--quiet", "main"]);
+    std::fs::write(project.path.join("auth.rs"), "main's own\n").unwrap();
+    project.git(&["commit", "--quiet", "--all", "-m", "only on main"]);
+    run(&["feature", "register", "login", "auth.rs", "--branch", "login"]).ended_with(0);
+    run(&["merge", "enqueue", "login"]).ended_with(0);
+    let against_main = run(&["merge", "check", "login"]).ended_with(1).stdout;
+    assert!(against_main.contains("FAIL  merges_cleanly: merging it into main conflicts"), "{against_main}");
+
+    std::fs::write(project.path.join("coordinator.toml"), "merge_target = 'develop'\n").unwrap();
+    run(&["merge", "enqueue", "login"]).ended_with(0);
+    let against_develop = run(&["merge", "check", "login"]).ended_with(0).stdout;
+    assert!(against_develop.contains("ok    merges_cleanly: it merges with develop"), "{against_develop}");
+    let drift = run(&["feature", "drift", "login"]).ended_with(0).stdout;
+    assert!(drift.contains("since it left develop"), "{drift}");
+    let other = run(&["merge", "run", "--unverified", "--target", "main"]).ended_with(1).stderr;
+    assert!(other.contains("checked against develop (MERGE_TARGET says so), and --target is main"), "{other}");
+    let landed = run(&["merge", "run", "--unverified", "--target", "develop"]).ended_with(0).stdout;
+    assert!(landed.contains("login is landed"), "{landed}");
+    let on = Command::new("git").args(["show", "develop:auth.rs"]).current_dir(&project.path).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&on.stdout), "login\n");
+
+    std::fs::write(project.path.join("coordinator.toml"), "merge_target = 'none'\n").unwrap();
+    run(&["feature", "register", "docs", "guide.md", "--branch", "docs"]).ended_with(0);
+    run(&["merge", "enqueue", "docs"]).ended_with(0);
+    let nowhere = run(&["merge", "check", "docs"]).ended_with(1).stdout;
+    assert!(nowhere.contains("MERGE_TARGET is none, and there is no such branch here"), "{nowhere}");
+}

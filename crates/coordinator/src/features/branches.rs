@@ -138,8 +138,8 @@ impl Operation for FeatureDrift {
             let message = "the coordinator has no repository of this project to look at: ask one that runs in it";
             return cannot("no_repository", message.into());
         };
-        let asked = name.clone();
-        let found = on_git(directory, move |git| match (target(git)?, find_branch(git, &asked)?) {
+        let (asked, into) = (name.clone(), context.coordinator.settings().merge_target.clone());
+        let found = on_git(directory, move |git| match (target(git, into.as_deref())?, find_branch(git, &asked)?) {
             (Some(target), Some(branch)) => Ok(Some((changed_keys(git, &target, &branch)?, target.name))),
             _ => Ok(None),
         });

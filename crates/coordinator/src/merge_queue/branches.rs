@@ -20,6 +20,8 @@ pub struct Question {
     pub feature: Feature,
     /// What else is active.
     pub active: Vec<Feature>,
+    /// The branch that others are merged into, where the settings name one.
+    pub target: Option<String>,
     /// The features ahead of it in the queue that are not blocked, and their branches, in order.
     pub ahead: Vec<(FeatureId, String)>,
 }
@@ -30,8 +32,11 @@ pub fn checks(git: &Git, question: &Question) -> Result<Vec<MergeCheck>, Error> 
         let reason = "it names no branch: register_feature with branch_name";
         return Ok(vec![failed(CheckName::BranchPresent, reason)]);
     };
-    let Some(target) = target(git)? else {
-        let reason = "the repository has no branch that others are merged into: make main";
+    let Some(target) = target(git, question.target.as_deref())? else {
+        let reason = match &question.target {
+            Some(name) => format!("MERGE_TARGET is {name}, and there is no such branch here: make it, or name another"),
+            None => "the repository has no branch that others are merged into: make main".into(),
+        };
         return Ok(vec![failed(CheckName::BasedOnTarget, reason)]);
     };
     let Some(branch) = find_branch(git, name)? else {
@@ -70,11 +75,19 @@ pub fn checks(git: &Git, question: &Question) -> Result<Vec<MergeCheck>, Error> 
     Ok(checks)
 }
 
-/// The branch that others are merged into.
-pub fn target(git: &Git) -> Result<Option<Branch>, Error> {
-    match git.default_branch()? {
+/// The branch that others are merged into: the one that the settings name, else the repository's default branch.
+pub fn target(git: &Git, named: Option<&str>) -> Result<Option<Branch>, Error> {
+    match target_name(git, named)? {
         None => Ok(None),
         Some(name) => find_branch(git, &name),
+    }
+}
+
+/// Its name, whether it is there or not.
+pub fn target_name(git: &Git, named: Option<&str>) -> Result<Option<String>, Error> {
+    match named {
+        Some(name) => Ok(Some(name.to_owned())),
+        None => git.default_branch(),
     }
 }
 

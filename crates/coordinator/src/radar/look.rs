@@ -29,9 +29,13 @@ const FILES_WITH_LINES: usize = 10;
 const FILES: usize = 50;
 
 /// Looks at all pairs. Nothing is written to the repository.
-pub(super) fn look(known: &Mutex<Known>, repository: &Repository) -> Result<Look, Error> {
-    let git = Git::open(&repository.worktree)?.with_scratch_objects()?;
-    let found = subjects::find(&git, repository)?;
+pub(super) fn look(
+    git: &Git,
+    known: &Mutex<Known>,
+    repository: &Repository,
+    target: Option<&str>,
+) -> Result<Look, Error> {
+    let found = subjects::find(git, repository, target)?;
     let subjects = found.subjects;
     forget(&mut locked(known), &subjects);
     let (mut look, mut new) = (Look { subjects: subjects.len(), troubles: found.troubles, ..Look::default() }, vec![]);
@@ -50,9 +54,9 @@ pub(super) fn look(known: &Mutex<Known>, repository: &Repository) -> Result<Look
         ));
         new.truncate(NEW_PAIRS);
     }
-    let (troubles, merges) = check_all(&git, known, found.base.as_ref(), &new);
+    let (troubles, merges) = check_all(git, known, found.base.as_ref(), &new);
     look.troubles.extend(troubles);
-    look.merges = merges;
+    (look.merges, look.checked) = (merges, new.len());
 
     let known = locked(known);
     for (at, one) in subjects.iter().enumerate() {
@@ -148,7 +152,7 @@ fn check(
     let of_file = |conflict: &git::merge::Conflict| FileConflict {
         path: conflict.path.clone(),
         others: conflict.others.clone(),
-        kind: conflict.kind.as_str(),
+        kind: conflict.kind.as_str().into(),
         message: conflict.message.clone(),
         hunks: meetings
             .iter()

@@ -3,6 +3,7 @@
 //! - [`subjects`]: what is looked at, and whose it is
 //! - [`look`]: which pairs can meet at all, and what a merge of those comes to
 //! - [`telling`]: each new conflict is told once, to both sides
+//! - [`refresh`]: a look because something changed; [`records`]: what a look leaves for the next process
 //! - [`operation`]: the operation of the doors
 //!
 //! It is the repository that this process works in: branches and work trees are on its disk. What two commits come to
@@ -10,16 +11,21 @@
 
 mod look;
 pub mod operation;
+mod records;
+mod refresh;
 mod subjects;
 mod telling;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use git::ObjectId;
 use git::changes::Changes;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::records::{Side, Standing, last_look, standing};
 use self::subjects::Subject;
 
 /// What is remembered between looks.
@@ -51,7 +57,8 @@ struct Origin {
 }
 
 /// What two commits come to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Found {
     /// They change nothing that could meet.
     Apart,
@@ -62,11 +69,11 @@ enum Found {
 }
 
 /// A conflict about a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct FileConflict {
     path: String,
     others: Vec<String>,
-    kind: &'static str,
+    kind: Cow<'static, str>,
     message: String,
     /// The lines on either side, the first subject's first.
     hunks: Vec<(String, String)>,
@@ -92,6 +99,8 @@ struct Look {
     apart: usize,
     /// Merges that this look tried: the others were known.
     merges: usize,
+    /// Pairs that this look found something out about.
+    checked: usize,
     /// What could not be looked at, or not this time, in words.
     troubles: Vec<String>,
 }

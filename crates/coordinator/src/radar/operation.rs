@@ -1,15 +1,14 @@
 //! `branch_conflicts`: what the radar sees.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::subjects::{State, Subject};
-use super::{Conflict, FileConflict, Look, look};
+use super::{Conflict, FileConflict, Look};
 use crate::failure::Failure;
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
-use crate::repository::Repository;
 
 /// The operation's name, under which the coordinator tells of conflicts too.
 pub(super) const NAME: &str = "branch_conflicts";
@@ -81,7 +80,7 @@ pub struct FileView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     others: Vec<String>,
     /// content, binary, directory_file, mode, modify_delete, rename_rename, rename_delete, directory_rename, submodule, other.
-    kind: &'static str,
+    kind: Cow<'static, str>,
     /// What git says.
     message: String,
     /// Where both changed the same.
@@ -110,9 +109,7 @@ impl Operation for BranchConflicts {
 
     async fn run(context: &Context<'_>, request: ConflictsRequest) -> Result<ConflictsAnswer, Failure> {
         let coordinator = context.coordinator;
-        let worktree =
-            coordinator.settings().worktree.as_deref().filter(|_| context.project == coordinator.default_project());
-        let Some(repository) = worktree.and_then(Repository::around) else {
+        let Some(repository) = coordinator.own_repository(context.project) else {
             return Ok(away(
                 "no_repository",
                 "this coordinator does not run in the project's repository, so it sees no \
@@ -120,15 +117,11 @@ impl Operation for BranchConflicts {
                     .into(),
             ));
         };
-        let records = repository.common_dir.join("coordinator");
-        let known = Arc::clone(&coordinator.radar.known);
-        let looked = tokio::task::spawn_blocking(move || look::look(&known, &repository)).await;
-        let look = match looked.map_err(|error| Failure::Internal(error.to_string()))? {
-            Ok(look) => look,
+        let (look, told) = match coordinator.look_at_branches(context.project, repository).await? {
+            Ok(looked) => looked,
             Err(error) => return Ok(away("git_unavailable", error.to_string())),
         };
-        let told = coordinator.tell(context.project, &records, &look.conflicts).await?;
-        let Look { conflicts, subjects, pairs, apart, merges, troubles } = look;
+        let Look { conflicts, subjects, pairs, apart, merges, troubles, .. } = look;
         let is_of = |side: &Subject| request.branch.is_none() || side.branch == request.branch;
         let shown =
             conflicts.into_iter().zip(told).filter(|(conflict, _)| is_of(&conflict.one) || is_of(&conflict.other));

@@ -8,6 +8,7 @@ use git::{Error, Git, ObjectId};
 use model::id::AgentId;
 
 use crate::local_sessions::{LocalSession, LocalSessions};
+use crate::merge_queue::branches::target_name;
 use crate::repository::Repository;
 
 /// The most branches and work trees that are looked at: pairs of them grow with the square.
@@ -66,10 +67,10 @@ pub struct Subjects {
     pub troubles: Vec<String>,
 }
 
-/// What is ahead of the default branch: branches and what is checked out with no branch; and work trees in which something
+/// What is ahead of the branch that others are merged into, the default one unless another is named: branches and what is checked out with no branch; and work trees in which something
 /// is uncommitted.
-pub fn find(git: &Git, repository: &Repository) -> Result<Subjects, Error> {
-    let default = git.default_branch()?;
+pub fn find(git: &Git, repository: &Repository, target: Option<&str>) -> Result<Subjects, Error> {
+    let default = target_name(git, target)?;
     let base = default.as_ref().map(|name| git.resolve(&format!("refs/heads/{name}"))).transpose()?.flatten();
     let upstream = default.as_ref().map(|name| git.resolve(&format!("refs/remotes/origin/{name}"))).transpose()?;
     let merged: Vec<ObjectId> = base.iter().cloned().chain(upstream.flatten()).collect();

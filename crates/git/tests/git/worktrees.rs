@@ -33,6 +33,31 @@ fn what_is_uncommitted_is_a_commit_and_nothing_is_touched() {
 }
 
 #[test]
+fn signs_differ_when_there_is_something_new_to_see() {
+    let repository = Repository::new();
+    let git = repository.open();
+    let mut last = git.signs().unwrap();
+    assert_eq!(git.signs().unwrap(), last);
+    let mut differ = |what: &str| {
+        let now = git.signs().unwrap();
+        assert_ne!(now, last, "{what}");
+        last = now;
+    };
+    repository.write("new/file", "1\n");
+    differ("a new file");
+    repository.write("new/file", "12\n");
+    differ("more in it");
+    repository.write("new/other", "1\n");
+    differ("another beside it");
+    repository.commit("all", &[]);
+    differ("a commit");
+    repository.git(&["branch", "topic"]);
+    differ("a branch");
+    repository.git(&["checkout", "--quiet", "--detach"]);
+    differ("another thing checked out");
+}
+
+#[test]
 fn a_temporary_work_tree_is_gone_whatever_happens() {
     let repository = Repository::new();
     let git = repository.open();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{command, shell, texts};
-use crate::event::{Answer, Moment, Tool, Verdict};
+use crate::event::{Answer, Likelihood, Moment, Tool, Verdict};
 
 pub fn moment(event: &str, said: &Value) -> Moment {
     match event {
@@ -11,7 +11,7 @@ pub fn moment(event: &str, said: &Value) -> Moment {
         "UserPromptSubmit" => Moment::Prompt(said["prompt"].as_str().unwrap_or_default().to_owned()),
         "PreToolUse" => Moment::Before(tool(said)),
         "PostToolUse" | "PostToolUseFailure" => Moment::After(tool(said)),
-        "PreCompact" => Moment::Compaction,
+        "PreCompact" => Moment::Compaction(Likelihood::Certain),
         "Stop" => Moment::Stop(said["last_assistant_message"].as_str().map(str::to_owned)),
         "SessionEnd" => Moment::End,
         _ => Moment::Other,

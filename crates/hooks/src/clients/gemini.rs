@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{command, shell, texts};
-use crate::event::{Answer, Moment, Tool, Verdict};
+use crate::event::{Answer, Likelihood, Moment, Tool, Verdict};
 
 pub fn moment(event: &str, said: &Value) -> Moment {
     match event {
@@ -11,7 +11,9 @@ pub fn moment(event: &str, said: &Value) -> Moment {
         "BeforeAgent" => Moment::Prompt(said["prompt"].as_str().unwrap_or_default().to_owned()),
         "BeforeTool" => Moment::Before(tool(said)),
         "AfterTool" => Moment::After(tool(said)),
-        "PreCompress" => Moment::Compaction,
+        // It is told of every attempt, and most find that there is nothing to compress; `/compress` compresses in any case.
+        "PreCompress" if said["trigger"] == "manual" => Moment::Compaction(Likelihood::Certain),
+        "PreCompress" => Moment::Compaction(Likelihood::Possible),
         "AfterAgent" => Moment::Stop(said["prompt_response"].as_str().map(str::to_owned)),
         "SessionEnd" => Moment::End,
         _ => Moment::Other,
@@ -61,6 +63,13 @@ mod tests {
         let shell = Tool::Shell { command: "ls".into(), directory: Some("src".into()) };
         assert_eq!(tool_of("run_shell_command", json!({"command": "ls", "directory": "src"})), shell);
         assert_eq!(tool_of("glob", json!({})), Tool::Other);
+    }
+
+    #[test]
+    fn a_compression_that_nobody_asked_for_may_come_to_nothing() {
+        let moment = |trigger: &str| moment("PreCompress", &json!({"trigger": trigger}));
+        assert_eq!(moment("manual"), Moment::Compaction(Likelihood::Certain));
+        assert_eq!(moment("auto"), Moment::Compaction(Likelihood::Possible));
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Git's own hooks: the last door for what no agent's hook saw.
 //!
-//! - [`guard`]: what each of them decides
-//! - [`install`]: how they come to be called, beside whatever is called there already
+//! - [`guard`]: what each of them decides. How they come to be called is the business of `setup`.
 
 pub mod guard;
-pub mod install;
 
 use std::io::{self, Write};
 use std::path::Path;
