@@ -34,6 +34,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter};
 use model::working_memory::{Note, NotesOwner};
 use postgrest::Postgrest;
@@ -89,6 +90,7 @@ enum Query<'a> {
     Features(&'a FeatureFilter),
     MergeEntries { scope: MergeScope, limit: u32 },
     Approvals(&'a ApprovalFilter),
+    Changesets(&'a ChangesetFilter),
     Rules,
     RulesVersion,
     RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
@@ -245,6 +247,10 @@ impl Store for PostgresStore {
 
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
         self.read(Some(project), &Query::Approvals(filter)).await
+    }
+
+    async fn changesets(&self, project: &Project, filter: &ChangesetFilter) -> Result<Vec<Changeset>> {
+        self.read(Some(project), &Query::Changesets(filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
