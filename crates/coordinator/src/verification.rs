@@ -165,7 +165,7 @@ pub(crate) async fn submit(context: &Context<'_>, wanted: Wanted) -> Result<(Uui
         task_id: wanted.task_id,
         policies,
     };
-    match context.apply(Action::SubmitChangeset(submit)).await? {
+    match context.apply_as(SubmitChangeset::NAME, Action::SubmitChangeset(submit)).await? {
         Outcome::ChangesetSubmitted { changeset_id, repeated } => Ok((changeset_id, repeated)),
         Outcome::Refused(refusal) => Err(refusal.into()),
         other => Err(Failure::unexpected(&other)),

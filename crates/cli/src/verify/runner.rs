@@ -253,15 +253,17 @@ fn is_old(changeset: &Value) -> bool {
 }
 
 fn run_request(run: &PlannedRun) -> Value {
-    json!({
+    let request = json!({
         "policy": run.policy, "tier": run.tier, "executor": run.executor.as_str(),
-        "timeout_seconds": run.timeout_seconds, "key": run.key,
+        "timeout_seconds": run.timeout_seconds,
         "needs_approval": run.approval_id.is_some() && run.executor != Executor::Human,
-    })
+    });
+    with(&request, json!({"key": run.key}))
 }
 
-fn with(is_mine: &Value, more: Value) -> Value {
-    let mut all = is_mine.clone();
+/// The fields of both, but for those that are null.
+fn with(fields: &Value, more: Value) -> Value {
+    let mut all = fields.clone();
     if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
         all.extend(more.into_iter().filter(|(_, value)| !value.is_null()));
     }

@@ -42,7 +42,10 @@ pub fn changeset(changeset: &Value) -> anyhow::Result<()> {
     table.write()?;
     for run in runs.iter().filter(|run| matches!(text(run, "state"), "failed" | "errored" | "timed_out")) {
         if let Some(evidence) = some(run, "evidence") {
-            output::print(format!("\n{}: {}", printable(run, "policy"), output::printable(evidence)))?;
+            output::print(format!("\n{}:", printable(run, "policy")))?;
+            for line in evidence.lines() {
+                output::print(format!("  {}", output::printable(line)))?;
+            }
         }
         if let Some(url) = some(run, "log_url") {
             output::print(output::printable(url))?;

@@ -25,4 +25,5 @@ mod skills;
 mod supabase;
 mod team;
 mod trust;
+mod verify;
 mod work;

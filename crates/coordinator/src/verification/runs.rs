@@ -130,7 +130,7 @@ impl Operation for PlanVerification {
 
 /// Applies a plan.
 pub(crate) async fn apply_plan(context: &Context<'_>, plan: PlanChangeset) -> Result<(Uuid, &'static str), Failure> {
-    match context.apply(Action::PlanChangeset(plan)).await? {
+    match context.apply_as(PlanVerification::NAME, Action::PlanChangeset(plan)).await? {
         Outcome::ChangesetPlanned { changeset_id, state } => Ok((changeset_id, state.as_str())),
         Outcome::Refused(refusal) => Err(refusal.into()),
         other => Err(Failure::unexpected(&other)),
