@@ -107,7 +107,7 @@ fn a_commit_is_verified_tier_by_tier_and_what_passed_counts_for_the_same_three()
     project.git(&["checkout", "--quiet", "agent/bob/1"]);
     commit(&project, "src.rs", "broken\n");
     let failed = project.run(&["verify"]).ended_with(1).stdout;
-    assert!(failed.contains("failed") && failed.contains("it ended with code 3\nit is broken"), "{failed}");
+    assert!(failed.contains("failed") && failed.contains("  it ended with code 3\n  it is broken"), "{failed}");
     // Only what is named, whatever it changes.
     let only = project.run(&["verify", "--policy", "cheap", "--json"]).ended_with(0).json();
     assert_eq!(states(&only), pairs(&[("cheap", "passed")]));

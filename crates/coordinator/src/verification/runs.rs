@@ -148,9 +148,9 @@ pub struct ClaimRequest {
     /// What you can run; default inline and command
     #[schemars(length(min = 1, max = 3))]
     executors: Option<Vec<ExecutorName>>,
-    /// How long it is yours unless renewed; default 60
+    /// How long it is yours unless renewed
     #[schemars(range(min = 5, max = 3600))]
-    lease_seconds: Option<u32>,
+    lease_seconds: u32,
 }
 
 /// The run, if there is one.
@@ -189,8 +189,8 @@ impl Operation for ClaimVerification {
             Some(names) => names.into_iter().map(Executor::from).collect(),
             None => vec![Executor::Inline, Executor::Command],
         };
-        let lease_seconds = request.lease_seconds.unwrap_or(LEASE_SECONDS);
-        let claim = ClaimRun { changeset_id: request.changeset_id, executors, lease_seconds };
+        let (changeset_id, lease_seconds) = (request.changeset_id, request.lease_seconds);
+        let claim = ClaimRun { changeset_id, executors, lease_seconds };
         match context.apply(Action::ClaimRun(claim)).await? {
             Outcome::RunClaimed { changeset_id, run_id, token, lease_expires_at } => Ok(ClaimAnswer {
                 success: true,
