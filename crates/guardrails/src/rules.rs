@@ -1,6 +1,6 @@
 //! Rules, and the packs they come in. Data, in TOML: `packs/*.toml`, or a project's own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -85,7 +85,7 @@ pub struct Rule {
     pub reason: String,
     /// What to do instead.
     pub suggestion: String,
-    /// Commands that it must find, and commands that it must not.
+    /// Commands that it must find, and commands that it must not. Kept for packs of one's own.
     pub examples: Examples,
     shapes: Vec<Shape>,
     effects: Vec<Kind>,
@@ -139,6 +139,7 @@ pub enum BadPack {
 #[derive(Debug, Default)]
 pub struct Rules {
     all: Vec<Rule>,
+    ids: HashSet<String>,
     /// By program: rules and which of their shapes.
     by_program: HashMap<String, Vec<(usize, usize)>>,
     /// Rules that judge effects.
@@ -154,10 +155,25 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Adds the packs that come with the program, but those that are not wanted.
+    pub fn add_builtin(&mut self, is_wanted: impl Fn(&str) -> bool) -> Result<(), BadPack> {
+        let syntax = |error: serde_json::Error| BadPack::Syntax { name: "builtin".into(), message: error.to_string() };
+        let packs: Vec<PackText> = serde_json::from_str(BUILTIN).map_err(syntax)?;
+        packs.into_iter().filter(|pack| is_wanted(&pack.name)).try_for_each(|pack| self.add_pack(pack))
+    }
+
     /// Adds a pack from its text.
     pub fn add(&mut self, text: &str, source: &str) -> Result<(), BadPack> {
         let syntax = |error: toml::de::Error| BadPack::Syntax { name: source.to_owned(), message: error.to_string() };
         let pack: PackText = toml::from_str(text).map_err(syntax)?;
+        if let Some(rule) = pack.rule.iter().find(|rule| rule.matches.is_empty() || rule.not_match.is_empty()) {
+            let message = "a rule has at least one example in `match` and one in `not-match`";
+            return Err(BadPack::Rule { rule: format!("{}.{}", pack.name, rule.id), message });
+        }
+        self.add_pack(pack)
+    }
+
+    fn add_pack(&mut self, pack: PackText) -> Result<(), BadPack> {
         for grammar in pack.program {
             for name in &grammar.names {
                 self.grammars.insert(name.clone(), self.all_grammars.len());
@@ -182,10 +198,7 @@ impl Rules {
         if text.command.is_empty() == text.effect.is_empty() {
             return Err(bad("a rule has either `command` or `effect`"));
         }
-        if text.matches.is_empty() || text.not_match.is_empty() {
-            return Err(bad("a rule has at least one example in `match` and one in `not-match`"));
-        }
-        if self.all.iter().any(|rule| rule.id == id) {
+        if !self.ids.insert(id.clone()) {
             return Err(bad("there is another rule of this name"));
         }
         let passes_from = match text.passes_from.map(Trust::new) {
@@ -294,28 +307,10 @@ pub fn pack_name(text: &str) -> Result<String, BadPack> {
     toml::from_str::<PackText>(text).map(|pack| pack.name).map_err(syntax)
 }
 
-/// The packs that come with the program, by name.
-pub fn builtin() -> BTreeMap<&'static str, &'static str> {
-    macro_rules! packs {
-        ($($name:literal),* $(,)?) => { BTreeMap::from([$(($name, include_str!(concat!("../packs/", $name, ".toml")))),*]) };
-    }
-    packs![
-        "programs",
-        "git",
-        "files",
-        "devices",
-        "permissions",
-        "power",
-        "sql",
-        "nosql",
-        "kubernetes",
-        "infrastructure",
-        "cloud",
-        "containers",
-        "credentials",
-        "publishing",
-        "migrations",
-        "code",
-        "coordinator",
-    ]
+/// The packs that come with the program, as `build.rs` wrote them: without the examples, which are tested when it is built.
+const BUILTIN: &str = include_str!(concat!(env!("OUT_DIR"), "/packs.json"));
+
+/// The names of the packs that come with the program.
+pub fn builtin_names() -> &'static [&'static str] {
+    include!(concat!(env!("OUT_DIR"), "/names.rs"))
 }

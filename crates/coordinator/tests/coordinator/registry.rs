@@ -37,6 +37,51 @@ fn every_schema_is_valid_and_accepts_the_least_there_is() {
     }
 }
 
+/// Requests are checked as schemas of draft 7; clients are told that they are of draft 2020-12.
+#[test]
+fn what_a_request_must_look_like_means_the_same_in_both_drafts() {
+    for entry in operations() {
+        for schema in [entry.request_schema(), entry.body_schema()] {
+            let unsure = keywords_of_one_draft(schema);
+            assert!(unsure.is_empty(), "{}: {unsure:?}", entry.name);
+        }
+    }
+}
+
+/// The keywords in a schema that are not known to mean the same in both drafts.
+fn keywords_of_one_draft(schema: &Value) -> Vec<String> {
+    const SAME: [&str; 18] = [
+        "type",
+        "enum",
+        "const",
+        "default",
+        "description",
+        "format",
+        "pattern",
+        "required",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+    ];
+    let within = |(keyword, value): (&String, &Value)| match (keyword.as_str(), value) {
+        ("properties", Value::Object(fields)) => fields.values().flat_map(keywords_of_one_draft).collect(),
+        ("allOf" | "anyOf" | "oneOf", Value::Array(all)) => all.iter().flat_map(keywords_of_one_draft).collect(),
+        ("items" | "additionalProperties" | "not" | "propertyNames", Value::Object(_) | Value::Bool(_)) => {
+            keywords_of_one_draft(value)
+        }
+        (keyword, _) if SAME.contains(&keyword) => vec![],
+        (keyword, _) => vec![keyword.to_owned()],
+    };
+    schema.as_object().into_iter().flatten().flat_map(within).collect()
+}
+
 #[test]
 fn names_and_routes_are_unique() {
     let (mut names, mut routes) = (BTreeSet::new(), BTreeSet::new());
