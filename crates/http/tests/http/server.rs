@@ -229,7 +229,7 @@ fn is_admins(method: &Method, path: &str) -> bool {
                 operation::Method::Post => Method::POST,
                 operation::Method::Delete => Method::DELETE,
             };
-        entry.action.level.level() == ELEVATED && is_its && fits(route.path, path)
+        entry.action.level.level() >= ELEVATED && is_its && fits(route.path, path)
     })
 }
 
