@@ -130,6 +130,7 @@ async fn decide(desk: &Desk, decision: Value) -> anyhow::Result<Exit> {
         match text("status").as_str() {
             _ if answer["success"] == false => output::print(output::printable(&text("message")))?,
             "approved" => output::print(format_args!("approved {} until {}", text("approval_id"), text("expires_at")))?,
+            "used" => output::print(format_args!("approved {}: what waited for it goes on", text("approval_id")))?,
             status => output::print(format_args!("{status} {}", text("approval_id")))?,
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::{
     agents, approvals, audit, bridge, call, demo, doctor, features, git, github, guard, handoffs, hook, init, keys,
     locks, mcp, memory, merge, messages, migrate, network, output, policy, ports, profile, proxy, radar, run, serve,
-    status, team, watch, work,
+    status, team, verify, watch, work,
 };
 
 const EXIT_CODES: &str = "\
@@ -87,6 +87,8 @@ pub enum Command {
     /// Queue finished features, and see what stands in the way of merging them
     #[command(subcommand)]
     Merge(merge::Merge),
+    /// Have a commit verified by the project's policies, be a runner, or see what was verified
+    Verify(verify::Verify),
     /// Show which branches and uncommitted work would not merge with each other, and tell their agents
     Radar(radar::Radar),
     /// Follow issues, pull requests and branches on GitHub, where agents can reach nothing else
@@ -174,6 +176,7 @@ impl Command {
             Self::Message(message) => at_desk(globals, async |desk| messages::run(desk, message).await),
             Self::Feature(feature) => at_desk(globals, async |desk| features::run(desk, feature).await),
             Self::Merge(merge) => at_desk(globals, async |desk| merge::run(desk, merge).await),
+            Self::Verify(verify) => at_desk(globals, async |desk| verify::run(desk, verify).await),
             Self::Radar(radar) => at_desk(globals, async |desk| radar::run(desk, radar).await),
             Self::Github(github) => at_desk(globals, async |desk| github::run(desk, github).await),
             Self::Ports(ports) => at_desk(globals, async |desk| ports::run(desk, ports).await),

@@ -43,6 +43,7 @@ mod serve;
 mod status;
 mod team;
 mod time;
+mod verify;
 mod watch;
 mod work;
 

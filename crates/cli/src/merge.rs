@@ -1,6 +1,7 @@
 //! `coordinator merge`: what is to be merged, in which order, and what stands in its way.
 
 mod landing;
+mod verifying;
 
 use clap::Subcommand;
 use serde_json::{Value, json};

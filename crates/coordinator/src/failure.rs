@@ -5,6 +5,7 @@ use model::command::{Outcome, Refusal};
 use model::key::BadKey;
 use model::limits::Limit;
 use model::merge_queue::MergeState;
+use model::verification::RunState;
 use model::working_memory::NOTES_LIMIT;
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -326,6 +327,22 @@ pub fn in_words(refusal: &Refusal) -> String {
         Refusal::GithubRecordChanged { record_kind, name, .. } => format!(
             "somebody has written what is known of the {} {name} on GitHub meanwhile: read it again, then decide",
             record_kind.as_str()
+        ),
+        Refusal::ChangesetNotFound { changeset_id } => {
+            format!("there is no changeset {changeset_id} in this project: list_changesets shows those that there are")
+        }
+        Refusal::RunNotFound { run_id } => {
+            format!("there is no run {run_id} in this project: get_changeset shows the runs of a changeset")
+        }
+        Refusal::RunNotRunning { run_id, state } => format!(
+            "run {run_id} is {}, and nobody has it: {}",
+            state.as_str(),
+            match state {
+                RunState::Queued => "claim_verification takes it; a result from before its lease ended does not count",
+                RunState::WaitingApproval => "a person decides about it, with decide_approval",
+                RunState::Cancelled => "another policy of its changeset failed, so its result is not needed",
+                _ => "a result counts once; submit_changeset has the commit verified again",
+            }
         ),
         Refusal::SealMismatch { size } => format!(
             "the seal of {size} rows does not fit the trail, which changed meanwhile: nothing was removed; try again, and \

@@ -7,6 +7,7 @@
 //! - [`guardrails`], [`approvals`]: what may not be done, and who may let it be done all the same
 //! - [`network`]: which hosts may be reached
 //! - [`github`]: agents coordinated by labels, branches and pull requests on GitHub
+//! - [`mod@verification`]: what must pass for a commit, and what came of it
 //! - [`radar`]: which branches would not merge with each other
 //! - [`events`]: the audit trail, followed as it grows
 //! - [`resources`]: what there is, to be read: the one list of those views
@@ -56,6 +57,7 @@ pub mod sessions;
 pub mod settings;
 pub mod skills;
 pub mod team;
+pub mod verification;
 pub mod work;
 pub mod working_memory;
 

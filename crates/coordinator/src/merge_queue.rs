@@ -18,6 +18,7 @@ use crate::features::branches::{on_git, own_repository};
 use crate::features::{ConflictView, active, feature_id, find};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
 use crate::redact::kept;
+use crate::verification::checks as verification_checks;
 
 /// An entry, as shown.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -302,6 +303,10 @@ impl Operation for RunPreMergeChecks {
         let analysis = analyze(&feature_id, &feature.claims, &features);
         let mut checks = checks_without_git(feature, &queue, &features, &analysis);
         checks.extend(branch_checks(context, feature, &queue, &features).await?);
+        // What cannot be merged anyway needs nobody's look.
+        if state_after(&checks) == MergeState::Ready {
+            checks.extend(what_was_verified(context, feature).await?);
+        }
         let state = state_after(&checks);
         if let Outcome::Refused(refusal) = move_to(context, &feature_id, state, Some(checks.clone())).await? {
             return Err(refusal.into());
@@ -340,6 +345,15 @@ async fn branch_checks(
     let target = context.coordinator.settings().merge_target.clone();
     let question = branches::Question { feature: feature.clone(), active: active.to_vec(), target, ahead };
     on_git(directory, move |git| branches::checks(git, &question)).await
+}
+
+/// The checks that look at what was verified; none where the branch is not here to look at.
+async fn what_was_verified(context: &Context<'_>, feature: &Feature) -> Result<Vec<MergeCheck>, Failure> {
+    let (Some(directory), Some(branch)) = (own_repository(context), feature.branch_name.clone()) else {
+        return Ok(vec![]);
+    };
+    let question = verification_checks::Question { directory, feature: feature.clone(), branch };
+    verification_checks::checks(context, question).await
 }
 
 async fn move_to(

@@ -169,15 +169,27 @@ impl Context<'_> {
         self.apply_with(None, action).await
     }
 
+    /// The same as part of another operation, so that the trail says what was done.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn apply_as(&self, operation: &'static str, action: Action) -> Result<Outcome, Failure> {
+        self.run(operation, None, action).await
+    }
+
     /// The same with the approval that lets it through, which is used up by it.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub(crate) async fn apply_with(&self, approval: Option<Pass>, action: Action) -> Result<Outcome, Failure> {
+        self.run(self.operation, approval, action).await
+    }
+
+    async fn run(&self, operation: &'static str, approval: Option<Pass>, action: Action) -> Result<Outcome, Failure> {
         let command = Command {
             id: Uuid::now_v7(),
             caller: self.caller.clone(),
-            operation: self.operation.to_owned(),
+            operation: operation.to_owned(),
             parameters: self.parameters.clone(),
             duration_ms: u32::try_from(self.received.elapsed().as_millis()).unwrap_or(u32::MAX),
             limits: self.limits,

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::operation::Entry;
 use crate::{
     approvals, audit, features, guardrails, handoffs, help, locks, memories, merge_queue, messages, network, policies,
-    ports, profiles, radar, rulebook, sessions, skills, work, working_memory,
+    ports, profiles, radar, rulebook, sessions, skills, verification, work, working_memory,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -55,6 +55,15 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<merge_queue::MarkMerged>(),
         Entry::of::<merge_queue::SetMergeState>(),
         Entry::of::<merge_queue::RemoveFromMergeQueue>(),
+        Entry::of::<verification::SubmitChangeset>(),
+        Entry::of::<verification::GetChangeset>(),
+        Entry::of::<verification::ListChangesets>(),
+        Entry::of::<verification::VerificationMetrics>(),
+        Entry::of::<verification::runs::PlanVerification>(),
+        Entry::of::<verification::runs::ClaimVerification>(),
+        Entry::of::<verification::runs::RenewVerification>(),
+        Entry::of::<verification::runs::ReportVerification>(),
+        Entry::of::<verification::runs::AgentWebhook>(),
         Entry::of::<network::CheckNetwork>(),
         Entry::of::<network::ListNetworkRules>(),
         Entry::of::<network::ChangeNetworkRules>(),

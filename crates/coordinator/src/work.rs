@@ -18,6 +18,7 @@ use crate::failure::{Failure, in_words};
 use crate::guardrails::told_by;
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
+use crate::verification::after_task;
 
 /// Adds a task.
 pub struct SubmitWork;
@@ -267,6 +268,9 @@ pub struct EndAnswer {
     /// The tasks that failed with it because they depend on it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed_dependents: Vec<Uuid>,
+    /// What verifies result's commit or branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changeset_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,6 +285,7 @@ impl EndAnswer {
             status: None,
             retry_at: None,
             failed_dependents: vec![],
+            changeset_id: None,
             reason: None,
             message: None,
         };
@@ -319,7 +324,8 @@ impl Operation for CompleteWork {
     const IS_IDEMPOTENT: bool = true;
     const DETAIL: &'static str = "With success false it is retried, by whoever claims it next, until max_attempts; then it fails, and what \
         depends on it too. result is kept for whoever asks get_task. The whole of it is checked by the guardrails, and each \
-        path in it: what they refuse leaves the task with you (destructive_operation_blocked, violations).";
+        path in it: what they refuse leaves the task with you (destructive_operation_blocked, violations). A commit or branch in \
+        result is verified, where the project says what must pass: changeset_id.";
 
     async fn run(context: &Context<'_>, request: CompleteRequest) -> Result<EndAnswer, Failure> {
         let told = told_by(request.result.as_ref(), request.error_message.as_deref());
@@ -333,7 +339,11 @@ impl Operation for CompleteWork {
             error_message: request.error_message,
             fencing_token: request.fencing_token,
         };
-        EndAnswer::of(request.task_id, context.apply_with(pass, Action::Complete(complete)).await?)
+        let answer = EndAnswer::of(request.task_id, context.apply_with(pass, Action::Complete(complete)).await?)?;
+        let is_done = answer.success && request.success;
+        let changeset_id =
+            if is_done { after_task(context, request.task_id, request.result.as_ref()).await } else { None };
+        Ok(EndAnswer { changeset_id, ..answer })
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`Runner`]: carries out the train's orders
 //! - [`Queue`]: where entries come from, and where it is told what became of them
 //! - [`Target`]: what is moved: a branch here, or one of a remote
+//! - [`Verify`]: what says whether a commit may be landed
 //!
 //! Whoever runs this may be killed at any moment. Before the target is moved, a ref of ours notes which commit holds which
 //! head of which entry. Whoever comes next finds it, sees whether the target got there, and tells the queue.
@@ -19,4 +20,4 @@ mod verify;
 pub use queue::{Entry, Queue, QueueError};
 pub use runner::{Error, Event, Runner, Step, Style};
 pub use target::Target;
-pub use verify::Verifier;
+pub use verify::{Candidate, Verifier, Verify};

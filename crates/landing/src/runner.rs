@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use verification::inline::Stop;
 
 use crate::build::Builder;
 use crate::notes;
-use crate::{Entry, Queue, QueueError, Target, Verifier};
+use crate::{Entry, Queue, QueueError, Target, Verify, verify};
 
 /// How often the queue and the target are looked at while something is tested.
 const LOOK: Duration = Duration::from_secs(2);
@@ -107,9 +108,6 @@ pub enum Error {
         /// Where.
         directory: std::path::PathBuf,
     },
-    /// Policies that are run elsewhere.
-    #[error("these policies need a person or a runner of their own, which this cannot ask yet: {0}")]
-    NotRunnable(String),
     /// Another process does it.
     #[error("another `coordinator merge run` lands in this repository")]
     Busy,
@@ -140,7 +138,7 @@ pub struct Runner<'a> {
     /// See [`Rules`].
     pub rules: Rules,
     /// What must pass.
-    pub verifier: Verifier,
+    pub verifier: Arc<dyn Verify>,
     /// Told after every step.
     pub after: &'a dyn Fn(Step),
     /// Told what happens.
@@ -153,7 +151,7 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-type Done = (RunId, Result<Verdict, git::Error>);
+type Done = (RunId, Result<Verdict, Error>);
 /// What the queue held when it was last looked at.
 type Known = BTreeMap<EntryId, (Entry, Candidate)>;
 
@@ -163,10 +161,6 @@ impl Runner<'_> {
     /// # Errors
     /// [`Error`]. Whatever was landed stays so, and the next call goes on from there.
     pub fn run(&mut self, queue: &mut dyn Queue) -> Result<(), Error> {
-        let foreign = self.verifier.not_runnable();
-        if !foreign.is_empty() {
-            return Err(Error::NotRunnable(foreign.join(", ")));
-        }
         let lock = File::create(self.git.common_dir().join("coordinator-landing.lock"))?;
         lock.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => Error::Busy,
@@ -225,7 +219,14 @@ impl Runner<'_> {
                         train.built(built, conflicts);
                     }
                     Order::Test { run, built, entries } => {
-                        let started = self.test(run, train.target(), &built, sender.clone())?;
+                        let head =
+                            |id: &EntryId| known.get(id).map(|(_, entry)| Ok((id.clone(), object(&entry.head)?)));
+                        let candidate = verify::Candidate {
+                            base: object(train.target())?,
+                            commit: object(&built.commit)?,
+                            entries: entries.iter().filter_map(head).collect::<Result<_, Error>>()?,
+                        };
+                        let started = self.test(run, candidate, sender.clone());
                         running.insert(run, started);
                         (self.tell)(Event::Testing { run, commit: built.commit, entries });
                     }
@@ -293,16 +294,15 @@ impl Runner<'_> {
         Ok(known)
     }
 
-    fn test(&self, run: RunId, base: &Commit, built: &Built, done: Sender<Done>) -> Result<Running, Error> {
+    fn test(&self, run: RunId, candidate: verify::Candidate, done: Sender<Done>) -> Running {
         let stop = Stop::default();
-        let (git, verifier, ours) = (self.git.clone(), self.verifier.clone(), stop.clone());
-        let (base, commit) = (object(base)?, object(&built.commit)?);
+        let (git, verifier, ours) = (self.git.clone(), Arc::clone(&self.verifier), stop.clone());
         let thread = thread::spawn(move || {
-            let verdict = verifier.verify(&git, &base, &commit, &ours);
+            let verdict = verifier.verify(&git, &candidate, &ours);
             // Nobody waits for it when all is over.
             let _ = done.send((run, verdict));
         });
-        Ok(Running { stop, thread })
+        Running { stop, thread }
     }
 
     fn wait(

@@ -1,88 +1,91 @@
 //! Verifies a commit in a work tree of its own: every policy that its changes need, the cheapest first.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
-
 use git::{Git, ObjectId};
-use merging::Verdict;
-use verification::inline::{Stop, environment};
-use verification::policy::Approval;
-use verification::{Executor, Inline, Key, Policies, Policy, Results};
+use merging::{EntryId, Verdict};
+use model::verification::{Executor, Verdict as Said};
+use verification::inline::Stop;
+use verification::{Checker, Policies, Policy, Question, Results};
 
-/// How long a tool may take to say its version.
-const VERSION_LIMIT: Duration = Duration::from_secs(30);
-/// So much of the end of an output is told.
-const TOLD: usize = 1500;
+use crate::runner::Error;
 
-/// What verifies.
+/// A commit that is to be verified.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// What it is compared with: the target.
+    pub base: ObjectId,
+    /// It.
+    pub commit: ObjectId,
+    /// What is in it, each with the latest commit of its branch.
+    pub entries: Vec<(EntryId, ObjectId)>,
+}
+
+/// Something that verifies commits, several at once.
+pub trait Verify: Send + Sync {
+    /// Verifies what a commit changes. What a person is asked has been asked before.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be found out at all. A failure is a verdict.
+    fn verify(&self, git: &Git, candidate: &Candidate, stop: &Stop) -> Result<Verdict, Error>;
+}
+
+/// Verifies here, and remembers in a directory what passed.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     /// What must pass.
     pub policies: Policies,
     /// What runs it.
-    pub inline: Inline,
+    pub checker: Checker,
     /// What passed before.
     pub results: Results,
-    /// Our environment.
-    pub variables: BTreeMap<String, String>,
 }
 
-impl Verifier {
-    /// The policies that nobody can run here, by name.
-    pub fn not_runnable(&self) -> Vec<&str> {
-        let is_foreign = |policy: &&Policy| policy.executor != Executor::Inline || policy.approval == Approval::Needed;
-        self.policies.all().iter().filter(is_foreign).map(|policy| policy.name.as_str()).collect()
-    }
-
-    /// Verifies what a commit changes.
-    ///
-    /// # Errors
-    /// [`git::Error`] when git does not work. A failure is a verdict.
-    pub(crate) fn verify(
-        &self,
-        git: &Git,
-        base: &ObjectId,
-        commit: &ObjectId,
-        stop: &Stop,
-    ) -> Result<Verdict, git::Error> {
+impl Verify for Verifier {
+    fn verify(&self, git: &Git, candidate: &Candidate, stop: &Stop) -> Result<Verdict, Error> {
+        let Candidate { base, commit, .. } = candidate;
         let changed = git.changed_paths(base, commit)?;
-        let needed = self.policies.needed(&changed);
+        let needed = self.policies.needed(&changed).into_iter().filter(|policy| policy.executor != Executor::Human);
+        let needed: Vec<&Policy> = needed.collect();
         if needed.is_empty() {
             return Ok(Verdict::Passed);
         }
-        let tree = git.temporary_worktree(commit, None)?;
-        let id = git.tree_of(commit.as_str())?.map(|id| id.to_string()).unwrap_or_default();
+        let worktree = git.temporary_worktree(commit, None)?;
+        let tree = git.tree_of(commit.as_str())?.map(|id| id.to_string()).unwrap_or_default();
         for policy in needed {
-            if let Err(why) = self.run(policy, tree.path(), &id, stop) {
+            let question = Question {
+                changeset_id: None,
+                run_id: None,
+                token: None,
+                policy: &policy.name,
+                commit: commit.as_str(),
+                tree: &tree,
+                base: base.as_str(),
+                repository: git.common_dir(),
+                directory: worktree.path(),
+                command: &policy.command,
+                timeout_seconds: policy.timeout.as_secs(),
+                environment: &policy.environment,
+            };
+            if let Err(why) = self.run(policy, &question, stop) {
                 return Ok(Verdict::Failed(format!("{}: {why}", policy.name)));
             }
         }
         Ok(Verdict::Passed)
     }
+}
 
-    fn run(&self, policy: &Policy, directory: &Path, tree: &str, stop: &Stop) -> Result<(), String> {
-        let environment = environment(&policy.environment, |name| self.variables.get(name).cloned())
-            .map_err(|missing| format!("it needs {} in the environment", missing.join(", ")))?;
-        let mut versions = vec![];
-        for command in &policy.versions {
-            let said = self.inline.run(command, directory, environment.clone(), VERSION_LIMIT, stop);
-            if !said.has_passed() {
-                return Err(format!("{} does not say its version: {}", command.join(" "), said.how()));
-            }
-            versions.push(said.output);
-        }
-        let key = Key::new(tree, &policy.command, &versions);
+impl Verifier {
+    fn run(&self, policy: &Policy, question: &Question<'_>, stop: &Stop) -> Result<(), String> {
+        let ready = self.checker.prepare(policy, question.directory, question.tree, stop)?;
+        let key = ready.key.clone();
         if self.results.has_passed(&key) {
             return Ok(());
         }
-        let ended = self.inline.run(&policy.command, directory, environment, policy.timeout, stop);
-        if !ended.has_passed() {
-            let end = ended.output.char_indices().rev().nth(TOLD).map_or(0, |(at, _)| at);
-            return Err(format!("{}\n{}", ended.how(), ended.output[end..].trim_end()));
+        let said = self.checker.run(policy, ready, question, stop);
+        if said.verdict != Said::Passed {
+            return Err(said.evidence);
         }
         // Without it the command runs once more, which is all that is lost.
-        let _ = self.results.keep(&key, &format!("{} passed for tree {tree}", policy.name));
+        let _ = self.results.keep(&key, &format!("{} passed for tree {}", policy.name, question.tree));
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ use crate::messages::{Audience, Message};
 use crate::network::NetworkCheck;
 use crate::rulebook::{PutRule, RuleKind};
 use crate::skills::RecordSkillUse;
+use crate::verification::{ChangesetState, ClaimRun, PlanChangeset, RenewRun, ReportRun, RunState, SubmitChangeset};
 use crate::work::{Task, TaskStatus};
 use crate::working_memory::UpdateWorkingMemory;
 
@@ -132,6 +133,16 @@ pub enum Action {
     },
     /// Write what is known of something on GitHub.
     PutGithubRecord(PutGithubRecord),
+    /// Ask for a commit to be verified.
+    SubmitChangeset(SubmitChangeset),
+    /// Say what must pass for a changeset.
+    PlanChangeset(PlanChangeset),
+    /// Take the next run of a verification.
+    ClaimRun(ClaimRun),
+    /// Keep it.
+    RenewRun(RenewRun),
+    /// Say what came of it.
+    ReportRun(ReportRun),
     /// Remove the oldest rows of the trail, which this seals.
     PruneAudit(Seal),
     /// Change nothing but the trail: the operation was refused before it reached the store.
@@ -528,6 +539,51 @@ pub enum Outcome {
         /// Its revision.
         revision: i64,
     },
+    /// The changeset waits to be verified.
+    ChangesetSubmitted {
+        /// Its id: that of the earlier one for a repetition.
+        changeset_id: Uuid,
+        /// Was the same open already?
+        repeated: bool,
+    },
+    /// It is known what must pass for it.
+    ChangesetPlanned {
+        /// Which.
+        changeset_id: Uuid,
+        /// Where it stands.
+        state: ChangesetState,
+    },
+    /// The run is the caller's.
+    RunClaimed {
+        /// Of which changeset.
+        changeset_id: Uuid,
+        /// Which.
+        run_id: Uuid,
+        /// Proof of having it.
+        token: i64,
+        /// When it is taken away, unless renewed.
+        lease_expires_at: Timestamp,
+    },
+    /// There is none that the caller could run. Runners ask again and again: it leaves no audit row.
+    NoRun,
+    /// It stays the caller's. It leaves no audit row.
+    RunRenewed {
+        /// Which.
+        run_id: Uuid,
+        /// When it is taken away, unless renewed.
+        lease_expires_at: Timestamp,
+    },
+    /// What was said of the run counts; or it has passed before.
+    RunMoved {
+        /// Of which changeset.
+        changeset_id: Uuid,
+        /// Which.
+        run_id: Uuid,
+        /// Where it stands.
+        state: RunState,
+        /// Where its changeset stands.
+        changeset_state: ChangesetState,
+    },
     /// The oldest rows of the trail are gone.
     AuditPruned {
         /// How many.
@@ -540,15 +596,22 @@ pub enum Outcome {
 impl Outcome {
     /// Is it what the caller is told, and the trail? Else the caller waits and asks again, or there is none.
     pub fn is_answer(&self) -> bool {
-        !matches!(self, Self::Waiting(_) | Self::NoTaskYet | Self::KeyUseNoted { .. })
+        !matches!(
+            self,
+            Self::Waiting(_) | Self::NoTaskYet | Self::KeyUseNoted { .. } | Self::NoRun | Self::RunRenewed { .. }
+        )
     }
 
     /// Did the caller get what it asked for?
     pub fn is_success(&self) -> bool {
         match self {
-            Self::Blocked(_) | Self::Waiting(_) | Self::NoTask | Self::NoTaskYet | Self::NoPorts | Self::Refused(_) => {
-                false
-            }
+            Self::Blocked(_)
+            | Self::Waiting(_)
+            | Self::NoTask
+            | Self::NoTaskYet
+            | Self::NoPorts
+            | Self::NoRun
+            | Self::Refused(_) => false,
             Self::Released { missing, .. } => missing.is_empty(),
             Self::ApprovalRequested { refusal, .. } => refusal.is_none(),
             Self::NetworkChecked(check) => check.allowed,
@@ -562,6 +625,7 @@ impl Outcome {
             Self::Blocked(blocked) | Self::Waiting(blocked) => Some(blocked.reason.code()),
             Self::NoTask | Self::NoTaskYet => Some("no_tasks_available"),
             Self::NoPorts => Some("no_ports_available"),
+            Self::NoRun => Some("nothing_to_verify"),
             Self::Released { missing, .. } if !missing.is_empty() => Some("lock_not_found_or_not_owner"),
             Self::NetworkChecked(check) if !check.allowed => Some("domain_blocked"),
             Self::Refused(refusal) | Self::ApprovalRequested { refusal: Some(refusal), .. } => Some(refusal.code()),
@@ -805,6 +869,23 @@ pub enum Refusal {
         /// Its revision, 0 if there is none.
         revision: i64,
     },
+    /// No such changeset in this project.
+    ChangesetNotFound {
+        /// Which.
+        changeset_id: Uuid,
+    },
+    /// No such run of a verification in this project.
+    RunNotFound {
+        /// Which.
+        run_id: Uuid,
+    },
+    /// Nobody has the run: it has ended, or waits.
+    RunNotRunning {
+        /// Which.
+        run_id: Uuid,
+        /// Where it stands.
+        state: RunState,
+    },
     /// The seal is not that of the trail's oldest rows, or leaves no row after them.
     SealMismatch {
         /// How many rows it seals.
@@ -881,6 +962,9 @@ impl Refusal {
             Self::MergeStateRefused { .. } => "merge_state_refused",
             Self::MergeInProgress { .. } => "merge_in_progress",
             Self::GithubRecordChanged { .. } => "github_record_changed",
+            Self::ChangesetNotFound { .. } => "changeset_not_found",
+            Self::RunNotFound { .. } => "run_not_found",
+            Self::RunNotRunning { .. } => "run_not_running",
             Self::SealMismatch { .. } => "seal_mismatch",
             Self::OperationNotPermitted { .. } => "operation_not_permitted",
             Self::InsufficientTrustLevel { .. } => "insufficient_trust_level",

@@ -10,6 +10,7 @@
 //! - [`approvals`]: what an agent was refused and a person may let it do
 //! - [`features`], [`merge_queue`]: what is being built, what it claims, and when it is merged
 //! - [`github`]: what was seen of a repository there
+//! - [`verification`]: what must pass for a commit, and what came of it
 //! - [`network`]: what was asked of the network, and answered
 //! - [`rulebook`]: the project's own rules, whatever they are about; [`limits`]: how much an agent may do
 //! - [`chain`], [`merkle`]: how the audit trail is hashed
@@ -40,6 +41,7 @@ pub mod rulebook;
 pub mod sessions;
 pub mod skills;
 pub mod text;
+pub mod verification;
 pub mod work;
 pub mod working_memory;
 

@@ -104,6 +104,10 @@ pub enum CheckName {
     MergesWithEntriesAhead,
     /// It changes what it claims and nothing else.
     Drift,
+    /// Its latest commit did not fail.
+    Verification,
+    /// The people whom its policies ask said yes.
+    Approvals,
 }
 
 impl CheckName {
@@ -118,12 +122,14 @@ impl CheckName {
             Self::MergesCleanly => "merges_cleanly",
             Self::MergesWithEntriesAhead => "merges_with_entries_ahead",
             Self::Drift => "drift",
+            Self::Verification => "verification",
+            Self::Approvals => "approvals",
         }
     }
 
-    /// Does it fail only for as long as something else is to come first? Then the entry waits instead of being blocked.
+    /// Does it fail only for as long as something else, or somebody, is to come first? Then the entry waits instead of being blocked.
     pub fn passes_with_time(self) -> bool {
-        matches!(self, Self::ClaimsDisjoint | Self::EntriesAhead)
+        matches!(self, Self::ClaimsDisjoint | Self::EntriesAhead | Self::Approvals)
     }
 }
 
@@ -382,6 +388,8 @@ mod tests {
             MergesCleanly,
             MergesWithEntriesAhead,
             Drift,
+            Verification,
+            Approvals,
         ] {
             assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
         }

@@ -37,6 +37,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter};
 use model::working_memory::{Note, NotesOwner};
 pub use recall::recall;
@@ -132,6 +133,9 @@ pub trait Store: Send + Sync + 'static {
         kind: GithubKind,
         name: Option<&str>,
     ) -> Result<Vec<GithubRecord>, StoreError>;
+
+    /// A page of changesets with their runs, newest first.
+    async fn changesets(&self, project: &Project, filter: &ChangesetFilter) -> Result<Vec<Changeset>, StoreError>;
 
     /// The rules in force, by kind and name: the latest version of each that was not removed.
     async fn rules(&self, project: &Project) -> Result<Vec<Rule>, StoreError>;

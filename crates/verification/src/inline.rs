@@ -97,6 +97,11 @@ impl Stop {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Line::Cut;
     }
 
+    /// Was it stopped?
+    pub fn is_stopped(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Line::Cut)
+    }
+
     fn hold(&self, line: ChildStdin) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*held, Line::Cut) {
@@ -131,10 +136,24 @@ impl Inline {
         timeout: Duration,
         stop: &Stop,
     ) -> Ended {
+        self.run_with(command, directory, environment, None, timeout, stop)
+    }
+
+    /// The same with something to read from its standard input.
+    pub fn run_with(
+        &self,
+        command: &[String],
+        directory: &Path,
+        environment: BTreeMap<String, String>,
+        input: Option<String>,
+        timeout: Duration,
+        stop: &Stop,
+    ) -> Ended {
         let job = Job {
             command: command.to_vec(),
             directory: directory.to_owned(),
             environment,
+            input,
             milliseconds: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             memory_bytes: self.memory_bytes,
             processes: self.processes,

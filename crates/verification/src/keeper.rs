@@ -9,7 +9,7 @@
 //! the keeper's standard error, the [`Report`] as one line to its standard output.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -40,6 +40,9 @@ pub struct Job {
     pub directory: PathBuf,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,
+    /// What it reads from its standard input; nothing when absent.
+    #[serde(default)]
+    pub input: Option<String>,
     /// How long it may take.
     pub milliseconds: u64,
     /// How much memory it may use, with all that it starts.
@@ -116,17 +119,29 @@ fn start(job: &Job) -> Result<Child, String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| error.to_string())?;
     let (program, arguments) = job.command.split_first().ok_or("there is no command")?;
     let output = || std::io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(|error| error.to_string());
+    let input = match &job.input {
+        Some(text) => read_from(text).map_err(|error| error.to_string())?,
+        None => Stdio::null(),
+    };
     Command::new(program)
         .args(arguments)
         .current_dir(&job.directory)
         .env_clear()
         .envs(&job.environment)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(output()?)
         .stderr(output()?)
         .process_group(0)
         .spawn()
         .map_err(|error| format!("{program}: {error}"))
+}
+
+/// A file of no name, so that nobody has to wait until it is read.
+fn read_from(text: &str) -> std::io::Result<Stdio> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn watch(child: &mut Child, job: &Job, gone: &AtomicBool) -> Report {

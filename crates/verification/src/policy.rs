@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::key::LockKey;
+pub use model::verification::Executor;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// How long a command may take if its policy does not say.
+/// How long a command may take if its policy does not say, and how long a person.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+const DEFAULT_OF_PEOPLE: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a policy can say.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const NAME_LIMIT: usize = 64;
@@ -27,18 +29,6 @@ impl Tier {
     pub fn get(self) -> u8 {
         self.0
     }
-}
-
-/// Who runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Executor {
-    /// This machine, in a work tree of its own.
-    Inline,
-    /// A program of your own, which gets a question and gives an answer.
-    Command,
-    /// A person.
-    Human,
 }
 
 /// Is a person asked?
@@ -76,6 +66,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Does a person have a say?
+    pub fn asks_a_person(&self) -> bool {
+        self.executor == Executor::Human || self.approval == Approval::Needed
+    }
+
     /// Does a change of this path need it? A path that cannot be read as one does.
     pub fn is_for(&self, path: &str) -> bool {
         let Ok(path) = LockKey::parse(path) else { return true };
@@ -113,6 +108,11 @@ impl Policies {
     /// All of them.
     pub fn all(&self) -> &[Policy] {
         &self.0
+    }
+
+    /// The policy of this name.
+    pub fn named(&self, name: &str) -> Option<&Policy> {
+        self.0.iter().find(|policy| policy.name == name)
     }
 
     /// Those that a change of these paths needs, the cheapest first.
@@ -190,7 +190,8 @@ impl Checker<'_> {
                 self.wrong(variable.span().start, "environment", "must be names of variables".into());
             }
         }
-        let timeout = written.timeout_seconds.map_or(DEFAULT_TIMEOUT, |seconds| {
+        let default_timeout = if executor == Executor::Human { DEFAULT_OF_PEOPLE } else { DEFAULT_TIMEOUT };
+        let timeout = written.timeout_seconds.map_or(default_timeout, |seconds| {
             let timeout = Duration::from_secs(*seconds.get_ref());
             if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
                 let most = LONGEST_TIMEOUT.as_secs();

@@ -4,13 +4,32 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use model::verification::Executor;
 use sha2::{Digest, Sha256};
+
+use crate::Policy;
 
 /// What a result is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
+    /// Of a policy: for the tree, with what its tools print as their versions. What a person or a program of your own says
+    /// is an answer about the policy, whatever else has the same command.
+    pub fn of(policy: &Policy, tree: &str, versions: &[String]) -> Self {
+        let asked = |whom: &str| [&[whom.to_owned(), policy.name.clone()], policy.command.as_slice()].concat();
+        match policy.executor {
+            Executor::Inline => Self::new(tree, &policy.command, versions),
+            Executor::Command => Self::new(tree, &asked("command"), versions),
+            Executor::Human => Self::new(tree, &asked("human"), versions),
+        }
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Of a tree's id, a command, and what the tools print as their versions.
     pub fn new(tree: &str, command: &[String], versions: &[String]) -> Self {
         let mut hash = Sha256::new();

@@ -1,27 +1,31 @@
 //! `coordinator merge run`: lands what the queue holds, each commit as it was verified.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use git::Git;
-use landing::{Entry, Error, Event, Queue, QueueError, Runner, Style, Target, Verifier};
+use landing::{Entry, Error, Event, Queue, QueueError, Runner, Style, Target};
 use merging::{EntryId, Fate, Rules, Verdict};
 use model::key::LockKey;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use verification::{Inline, Results};
+use verification::inline::Stop;
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
 use crate::fields::{items, some, text};
+use crate::merge::verifying::Recorded;
 use crate::output;
+use crate::verify::runner;
 
 /// How often an entry is checked again that is not ready.
 const CHECK_AGAIN: Duration = Duration::from_secs(30);
 /// How long to wait before the queue is looked at again.
 const WATCH: Duration = Duration::from_secs(2);
+/// How long a run is ours without a sign of life: whoever lands after us waits for that.
+const LEASE_SECONDS: u32 = 15;
 /// So much of a reason is kept, in characters.
 const NOTE: usize = 3900;
 
@@ -58,13 +62,18 @@ pub async fn run(desk: &Desk, run: Run) -> anyhow::Result<Exit> {
                        tier and command (docs/merging.md), or land without a test by --unverified";
         return Err(refused("nothing_verifies", message.into()).into());
     }
-    let worktree = settings.worktree.clone();
+    let (worktree, is_json) = (settings.worktree.clone(), desk.json);
     let worktree = worktree.ok_or_else(|| refused("no_repository", "this is no git repository".into()))?;
+    let mut known = Known::default();
     loop {
         let (desk, options) = (desk.clone(), Options::of(&run));
         let (handle, worktree) = (Handle::current(), worktree.clone());
         // Git and the tests are waited for, which would hold up the coordinator here.
-        tokio::task::spawn_blocking(move || land(desk, handle, &worktree, options)).await??;
+        let told = known.waiting.clone();
+        known = tokio::task::spawn_blocking(move || land(desk, handle, &worktree, options, known)).await??;
+        for (id, why) in known.waiting.iter().filter(|(id, why)| told.get(*id) != Some(*why)) {
+            output::print(waits(is_json, id, why))?;
+        }
         if !run.watch {
             return Ok(Exit::Done);
         }
@@ -90,7 +99,7 @@ impl Options {
     }
 }
 
-fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options) -> Result<(), Trouble> {
+fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options, known: Known) -> Result<Known, Trouble> {
     let refused = |code, message: String| Trouble::new(Exit::Refused, code, message);
     let failed = |error: git::Error| refused("git_failed", error.to_string());
     let git = Git::open(worktree).map_err(failed)?;
@@ -116,17 +125,10 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options) -> Result
             )
         })?,
     };
-    let keeper = std::env::current_exe().map_err(|error| refused("no_keeper", error.to_string()))?;
     let json = desk.json;
-    let mut queue =
-        Coordinated { desk, handle, checked: HashMap::new(), taken: BTreeSet::new(), owners: BTreeMap::new() };
-    let settings = queue.desk.coordinator.settings();
-    let verifier = Verifier {
-        policies: settings.verification.clone(),
-        inline: Inline::new(vec![keeper.into(), OsString::from(KEEPER)]),
-        results: Results::at(&git.common_dir().join("coordinator").join("verified")),
-        variables: std::env::vars().collect(),
-    };
+    let verifying = runner::Runner::open(desk.clone(), handle.clone(), worktree, LEASE_SECONDS)?;
+    let verifier = Recorded::new(verifying.clone(), desk.coordinator.settings().verification.clone());
+    let mut queue = Coordinated { desk, handle, verifying, known, taken: BTreeSet::new(), owners: BTreeMap::new() };
     let mut runner = Runner {
         git,
         target: match options.remote {
@@ -135,7 +137,7 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options) -> Result
         },
         style: options.style,
         rules: Rules { slots: options.slots, ..Rules::default() },
-        verifier,
+        verifier: Arc::new(verifier),
         after: &|_| {},
         tell: &mut |event| {
             let said = if json { as_json(&event).to_string() } else { output::printable(&in_words(&event)) };
@@ -150,20 +152,30 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options) -> Result
         Error::CheckedOut { .. } => refused("target_checked_out", error.to_string()),
         Error::Refused { .. } => refused("target_refused", error.to_string()),
         Error::NoTarget(_) => refused("no_target", error.to_string()),
-        Error::NotRunnable(_) => refused("verification_not_runnable", error.to_string()),
         error => refused("landing_failed", error.to_string()),
-    })
+    })?;
+    Ok(queue.known)
 }
 
 /// The name of the command that keeps what is run, for this program to start itself as.
 pub const KEEPER: &str = "keeper";
 
+/// What is known of entries that cannot be landed yet.
+#[derive(Debug, Default)]
+struct Known {
+    /// When they were checked.
+    checked: HashMap<String, Instant>,
+    /// Why they wait.
+    waiting: BTreeMap<String, String>,
+}
+
 /// The coordinator's queue.
 struct Coordinated {
     desk: Desk,
     handle: Handle,
-    /// When entries were checked that were not ready.
-    checked: HashMap<String, Instant>,
+    /// What runs what is to pass before people are asked.
+    verifying: runner::Runner,
+    known: Known,
     /// Entries that are being landed by us.
     taken: BTreeSet<String>,
     /// Who queued them.
@@ -175,20 +187,47 @@ impl Coordinated {
         self.handle.block_on(self.desk.ask(operation, request)).map_err(|trouble| QueueError(trouble.to_string()))
     }
 
+    /// Runs the checks of an entry. What has to pass before people are asked is run here, and then they are asked.
+    fn check(&mut self, id: &str) -> Result<String, QueueError> {
+        let mut answer = self.ask("run_pre_merge_checks", json!({"feature_id": id}))?;
+        let waits_for_people = |answer: &Value| {
+            items(answer, "checks").iter().any(|check| text(check, "name") == "approvals" && check["passed"] == false)
+        };
+        if waits_for_people(&answer) && self.verify_before_people(id)? > 0 {
+            answer = self.ask("run_pre_merge_checks", json!({"feature_id": id}))?;
+        }
+        let why = items(&answer, "issues").first().and_then(Value::as_str);
+        match (text(&answer, "state"), why) {
+            ("queued", Some(why)) => self.known.waiting.insert(id.to_owned(), why.to_owned()),
+            _ => self.known.waiting.remove(id),
+        };
+        if text(&answer, "state") == "blocked" {
+            let issues: Vec<&str> = items(&answer, "issues").iter().filter_map(Value::as_str).collect();
+            self.tell_owner(id, &format!("{id} cannot be merged: {}", issues.join("\n")));
+        }
+        Ok(text(&answer, "state").to_owned())
+    }
+
+    fn verify_before_people(&self, id: &str) -> Result<usize, QueueError> {
+        let told = |trouble: Trouble| QueueError(trouble.to_string());
+        let open = self.ask("list_changesets", json!({"feature_id": id, "state": "running", "limit": 20}))?;
+        let mut runs = 0;
+        for changeset in items(&open, "changesets").iter().filter(|changeset| text(changeset, "trigger") == "branch") {
+            let changeset_id = text(changeset, "changeset_id");
+            runs += self.verifying.work(Some(changeset_id), &Stop::default(), &mut |_| {}).map_err(told)?;
+        }
+        Ok(runs)
+    }
+
     /// Brings an entry to where it may be landed, if it can come there now.
     fn admit(&mut self, id: &str, state: &str) -> Result<bool, QueueError> {
         let state = match state {
             "queued" | "pre_merge_check" => {
-                if self.checked.get(id).is_some_and(|at| at.elapsed() < CHECK_AGAIN) {
+                if self.known.checked.get(id).is_some_and(|at| at.elapsed() < CHECK_AGAIN) {
                     return Ok(false);
                 }
-                self.checked.insert(id.to_owned(), Instant::now());
-                let checked = self.ask("run_pre_merge_checks", json!({"feature_id": id}))?;
-                if text(&checked, "state") == "blocked" {
-                    let issues: Vec<&str> = items(&checked, "issues").iter().filter_map(Value::as_str).collect();
-                    self.tell_owner(id, &format!("{id} cannot be merged: {}", issues.join("\n")));
-                }
-                text(&checked, "state").to_owned()
+                self.known.checked.insert(id.to_owned(), Instant::now());
+                self.check(id)?
             }
             state => state.to_owned(),
         };
@@ -268,6 +307,13 @@ impl Queue for Coordinated {
         };
         self.tell_owner(id, &format!("{id} was taken out of the merge queue: {note}\n{next}"));
         Ok(())
+    }
+}
+
+fn waits(is_json: bool, id: &str, why: &str) -> String {
+    match is_json {
+        true => json!({"event": "waiting", "feature_id": id, "why": why}).to_string(),
+        false => output::printable(&format!("{id} waits: {why}")),
     }
 }
 

@@ -28,4 +28,5 @@ mod story;
 mod supabase;
 mod team;
 mod trust;
+mod verify;
 mod work;

@@ -56,10 +56,10 @@ const NEED_A_FEATURE: [&str; 6] = [
 ];
 
 /// The operations whose least request makes sense where there is nothing yet, and which any agent may call: all but those
-/// that change rules.
+/// that change rules, and those of runners.
 pub fn ordinary() -> impl Iterator<Item = &'static Entry> {
     let is_ordinary =
-        |entry: &&Entry| entry.action.level < policy::Trust::Admin && !NEED_A_FEATURE.contains(&entry.name);
+        |entry: &&Entry| entry.action.level < policy::Trust::Elevated && !NEED_A_FEATURE.contains(&entry.name);
     registry::operations().iter().filter(is_ordinary)
 }
 

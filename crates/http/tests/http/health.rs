@@ -24,6 +24,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter};
 use model::working_memory::{Note, NotesOwner};
 use serde_json::json;
@@ -121,6 +122,9 @@ impl Store for Broken {
         self.answer().await
     }
     async fn approvals(&self, _: &Project, _: &ApprovalFilter) -> Result<Vec<Approval>, StoreError> {
+        self.answer().await
+    }
+    async fn changesets(&self, _: &Project, _: &ChangesetFilter) -> Result<Vec<Changeset>, StoreError> {
         self.answer().await
     }
 

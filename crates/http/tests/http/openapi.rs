@@ -168,7 +168,20 @@ async fn answers_are_as_documented() {
     let ask = anna(json!({"operation": "run_command", "resource": "cat .env", "reason": "to see"}));
     let asked = server.post("/approvals/request", ask.clone()).await;
     let (approval, row) = (&asked.ok()["approval_id"], server.trail("default").await.remove(0).id);
+    let submitted = server.post("/verification/changesets", anna(json!({"revision": "agent/anna/1"}))).await;
+    let changeset = submitted.ok()["changeset_id"].clone();
+    let run = json!({"policy": "tests", "tier": 1, "executor": "inline", "timeout_seconds": 60});
+    let plan = json!({"changeset_id": changeset, "commit": "c0ffee", "tree": "beef", "runs": [run]});
+    server.post("/verification/plan", plan.clone()).await.ok();
+    let claimed = server.post("/verification/claim", json!({"lease_seconds": 60})).await;
+    let (run, token) = (claimed.ok()["run_id"].clone(), claimed.ok()["token"].clone());
     let rules = [
+        ("/verification/changesets", anna(json!({"revision": "main", "policies": ["tests"]}))),
+        ("/verification/plan", plan),
+        ("/verification/claim", json!({"lease_seconds": 60})),
+        ("/verification/renew", json!({"run_id": run, "token": token, "key": "k"})),
+        ("/verification/report", json!({"run_id": run, "token": token, "verdict": "failed", "summary": "no"})),
+        ("/webhook/agent", json!({"branch": "agent/anna/2"})),
         ("/profiles", json!({"name": "small", "body": "trust_level = 2\nmax_file_modifications = 1"})),
         ("/profiles/assign", json!({"to": "agent:nora", "profile": "small"})),
         ("/approvals/request", ask),
@@ -218,6 +231,10 @@ async fn answers_are_as_documented() {
         "/profiles?name=small".into(),
         "/policies".into(),
         "/branches/conflicts".into(),
+        format!("/verification/changesets/{}", changeset.as_str().unwrap()),
+        format!("/verification/changesets/{nobody}"),
+        "/verification/changesets?state=failed".into(),
+        "/verification/metrics".into(),
         "/features/active".into(),
         "/features/f".into(),
         "/features/none".into(),

@@ -5,12 +5,13 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use git::Git;
 use landing::{Entry, Queue, QueueError, Runner, Style, Target, Verifier};
 use merging::{EntryId, Fate, Rules};
 use model::key::LockKey;
-use verification::{Inline, Policies, Results};
+use verification::{Checker, Inline, Policies, Results};
 
 /// Entries are files `NAME` with a claim in them; what became of them is appended to `ended`.
 struct Files(PathBuf);
@@ -71,12 +72,14 @@ fn main() -> ExitCode {
         target: remote.map_or(Target::Local { branch: branch.clone() }, |remote| Target::Remote { remote, branch }),
         style: if std::env::var("SQUASH").is_ok() { Style::Squash } else { Style::Merge },
         rules,
-        verifier: Verifier {
+        verifier: Arc::new(Verifier {
             policies: Policies::parse(&std::fs::read_to_string(queue.join("policies.toml")).unwrap()).unwrap(),
-            inline: Inline::new(vec![this.into(), "keep".into()]),
+            checker: Checker {
+                inline: Inline::new(vec![this.into(), "keep".into()]),
+                variables: std::env::vars().collect(),
+            },
             results: Results::at(&git.common_dir().join("coordinator-results")),
-            variables: std::env::vars().collect(),
-        },
+        }),
         git,
         after: &|_| {
             let Some(left) = steps.get() else { return };

@@ -8,7 +8,7 @@ use model::command::{Command, Outcome, Refusal};
 use model::id::{AgentId, Caller, SessionId};
 use uuid::Uuid;
 
-use super::{Result, Rows, next_position};
+use super::{Result, Rows, next_position, verification};
 
 /// What the rules of this file ask of a database.
 pub trait ApprovalRows {
@@ -90,6 +90,12 @@ pub fn decide(rows: &mut impl Rows, now: Timestamp, caller: &Caller, request: &D
     approval.decided_by = Some(caller.agent_id.clone());
     approval.decided_at = Some(now);
     approval.note.clone_from(&request.note);
+    let settled = verification::settle(rows, now, &approval)?;
+    if settled && approval.status == ApprovalStatus::Approved {
+        // It has done what it was asked for.
+        approval.status = ApprovalStatus::Used;
+        approval.used_at = Some(now);
+    }
     rows.put_approval(&approval)?;
     Ok(Outcome::ApprovalDecided { approval_id, status: approval.status, expires_at: approval.expires_at })
 }

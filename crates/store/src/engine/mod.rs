@@ -17,6 +17,7 @@ mod ports;
 mod reap;
 mod rulebook;
 mod sessions;
+mod verification;
 mod work;
 
 pub use approvals::ApprovalRows;
@@ -39,6 +40,7 @@ use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::work::Task;
 use uuid::Uuid;
+pub use verification::VerificationRows;
 
 use crate::StoreError;
 
@@ -48,7 +50,7 @@ pub const LIMIT_EXCEEDED: &str = "resource_limit_exceeded";
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The rows of one project within one transaction.
-pub trait Rows: MemoryRows + ApprovalRows + FeatureRows + MergeRows + GithubRows {
+pub trait Rows: MemoryRows + ApprovalRows + FeatureRows + MergeRows + GithubRows + VerificationRows {
     /// Which project.
     fn project(&self) -> &Project;
 
@@ -255,6 +257,11 @@ fn perform(rows: &mut impl Rows, now: Timestamp, command: &Command, freed: &mut 
         Action::MoveMerge(request) => merge_queue::move_entry(rows, now, request),
         Action::RemoveMerge { feature_id } => merge_queue::remove_entry(rows, feature_id),
         Action::PutGithubRecord(request) => github::put(rows, now, request),
+        Action::SubmitChangeset(request) => verification::submit(rows, now, caller, request),
+        Action::PlanChangeset(request) => verification::plan(rows, now, request),
+        Action::ClaimRun(request) => verification::claim(rows, now, caller, request),
+        Action::RenewRun(request) => verification::renew(rows, now, request),
+        Action::ReportRun(request) => verification::report(rows, now, request),
         Action::PruneAudit(seal) => audit::prune(rows, seal),
         Action::Refuse(refusal) => Ok(Outcome::Refused(refusal.clone())),
     }

@@ -1,4 +1,4 @@
-//! Freeing what is due: one rule for locks, claims, sessions, places in a queue and approvals. What has an `expires_at` that is
+//! Freeing what is due: one rule for locks, claims, sessions, places in a queue, approvals and runs. What has an `expires_at` that is
 //! past, by the database's clock, is over.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use model::sessions::Session;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{NewEntry, Result, Rows, next_position, work};
+use super::{NewEntry, Result, Rows, next_position, verification, work};
 
 /// Frees everything that is due at `now`, and records it.
 pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
@@ -38,8 +38,20 @@ pub fn free_what_is_due(rows: &mut impl Rows, now: Timestamp) -> Result<Freed> {
     for mut approval in rows.approvals_ended(now)? {
         approval.status = ApprovalStatus::Expired;
         rows.put_approval(&approval)?;
+        verification::settle(rows, now, &approval)?;
         let what = json!({"approval_id": approval.approval_id, "agent_id": approval.agent_id});
         record(rows, now, "expire_approval", what)?;
+    }
+    for run_id in rows.runs_lapsed(now)? {
+        // An earlier one in this loop may have ended it with its changeset.
+        if let Some(lapsed) = verification::take_back(rows, now, run_id)? {
+            let what = json!({
+                "run_id": lapsed.run_id,
+                "changeset_id": lapsed.changeset_id,
+                "agent_id": lapsed.runner,
+            });
+            record(rows, now, "lapse_verification", what)?;
+        }
     }
     Ok(freed)
 }

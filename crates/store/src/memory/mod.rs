@@ -4,6 +4,7 @@ mod approvals;
 mod features;
 mod github;
 mod memories;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
@@ -30,6 +31,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter, TaskStatus};
 use model::working_memory::{Note, NotesOwner};
 use uuid::Uuid;
@@ -72,6 +74,7 @@ struct State {
     features: BTreeMap<FeatureId, Feature>,
     merge_entries: BTreeMap<FeatureId, MergeEntry>,
     github_records: BTreeMap<(GithubKind, String), GithubRecord>,
+    changesets: BTreeMap<i64, Changeset>,
     audit: Vec<AuditEntry>,
     /// The same rows as they are hashed.
     chain: Vec<ChainedRow>,
@@ -233,6 +236,10 @@ impl Store for MemoryStore {
         self.read(project, |state, now| Ok(state.github_records_of(kind, name, now)))
     }
 
+    async fn changesets(&self, project: &Project, filter: &ChangesetFilter) -> Result<Vec<Changeset>> {
+        self.read(project, |state, _| Ok(state.changesets_where(filter)))
+    }
+
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {
         self.read(project, |state, _| {
             Ok(state.audit.iter().filter(|e| e.seq > position).take(limit as usize).cloned().collect())
@@ -336,6 +343,7 @@ impl State {
         self.waiters.values().any(|w| w.expires_at <= now)
             || self.locks.values().any(|l| l.expires_at <= now)
             || self.has_approvals_due(now)
+            || self.has_runs_due(now)
             || self.sessions.values().any(|s| s.disconnected_at.is_none() && s.expires_at <= now)
             || self.tasks.values().any(|t| {
                 t.lease_expires_at.is_some_and(|end| end <= now)

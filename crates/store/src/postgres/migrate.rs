@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0010_messages.sql"),
     include_str!("../../migrations/postgres/0011_features.sql"),
     include_str!("../../migrations/postgres/0012_github.sql"),
+    include_str!("../../migrations/postgres/0013_verification.sql"),
 ];
 
 /// In an order in which each finds what it is made of.
@@ -43,6 +44,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../../migrations/postgres/functions/ports.sql"),
     include_str!("../../migrations/postgres/functions/memories.sql"),
     include_str!("../../migrations/postgres/functions/approvals.sql"),
+    include_str!("../../migrations/postgres/functions/verification.sql"),
     include_str!("../../migrations/postgres/functions/messages.sql"),
     include_str!("../../migrations/postgres/functions/rulebook.sql"),
     include_str!("../../migrations/postgres/functions/github.sql"),

@@ -35,6 +35,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter};
 use model::working_memory::{Note, NotesOwner};
 use postgrest::Postgrest;
@@ -91,6 +92,7 @@ enum Query<'a> {
     MergeEntries { scope: MergeScope, limit: u32 },
     Approvals(&'a ApprovalFilter),
     GithubRecords { record_kind: GithubKind, name: Option<&'a str> },
+    Changesets(&'a ChangesetFilter),
     Rules,
     RulesVersion,
     RuleHistory { rule_kind: RuleKind, name: &'a str, limit: u32 },
@@ -256,6 +258,10 @@ impl Store for PostgresStore {
         name: Option<&str>,
     ) -> Result<Vec<GithubRecord>> {
         self.read(Some(project), &Query::GithubRecords { record_kind: kind, name }).await
+    }
+
+    async fn changesets(&self, project: &Project, filter: &ChangesetFilter) -> Result<Vec<Changeset>> {
+        self.read(Some(project), &Query::Changesets(filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     sql(include_str!("../../migrations/sqlite/0010_messages.sql")),
     sql(include_str!("../../migrations/sqlite/0011_features.sql")),
     sql(include_str!("../../migrations/sqlite/0012_github.sql")),
+    sql(include_str!("../../migrations/sqlite/0013_verification.sql")),
 ];
 
 /// Is it at the latest version, and ours?

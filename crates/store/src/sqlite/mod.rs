@@ -17,6 +17,7 @@ mod records;
 mod rows;
 mod rulebook;
 mod transaction;
+mod verification;
 mod worker;
 
 use std::fs::{File, OpenOptions};
@@ -45,6 +46,7 @@ use model::ports::PortBlock;
 use model::rulebook::{Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::Skill;
+use model::verification::{Changeset, ChangesetFilter};
 use model::work::{Task, TaskFilter};
 use model::working_memory::{Note, NotesOwner};
 use rows::SqliteRows;
@@ -219,6 +221,11 @@ impl Store for SqliteStore {
     async fn approvals(&self, project: &Project, filter: &ApprovalFilter) -> Result<Vec<Approval>> {
         let filter = filter.clone();
         self.read(project, move |connection, project, _| approvals::list(connection, project, &filter)).await
+    }
+
+    async fn changesets(&self, project: &Project, filter: &ChangesetFilter) -> Result<Vec<Changeset>> {
+        let filter = filter.clone();
+        self.read(project, move |c, p, _| verification::list(c, p, &filter)).await
     }
 
     async fn audit_after(&self, project: &Project, position: i64, limit: u32) -> Result<Vec<AuditEntry>> {

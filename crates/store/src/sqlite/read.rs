@@ -39,7 +39,9 @@ const IS_DUE: &str = "exists (select 1 from locks where project = :project and e
     or exists (select 1 from tasks
         where project = :project and status = 'pending' and deadline is not null and deadline <= :now)
     or exists (select 1 from approvals
-        where project = :project and status in ('pending', 'approved') and expires_at <= :now)";
+        where project = :project and status in ('pending', 'approved') and expires_at <= :now)
+    or exists (select 1 from verification_runs
+        where project = :project and lease_expires_at is not null and lease_expires_at <= :now)";
 
 /// Does a lock pause a feature?
 pub const IS_PAUSE: &str = "space = 'feature' and substr(pattern, -length(:pause) - 1) = '/' || :pause";

@@ -7,6 +7,7 @@
 //! `COORDINATOR_SEQUENCES` sets how many scripts are run, `COORDINATOR_SEED` which.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +38,10 @@ use model::ranking::{Question, Ranked};
 use model::rulebook::{PutRule, Rule, RuleKind};
 use model::sessions::Session;
 use model::skills::{RecordSkillUse, Skill};
+use model::verification::{
+    APPROVAL_OPERATION, Changeset, ChangesetFilter, ChangesetState, ClaimRun, Executor, PlanChangeset, PlannedRun,
+    RenewRun, ReportRun, RunState, SubmitChangeset, Trigger, Verdict as RunVerdict,
+};
 use model::work::{CANCELLED, Task, TaskFilter, TaskStatus};
 use model::working_memory::{Note, NotesOwner, UpdateWorkingMemory};
 use proptest::collection::vec;
@@ -273,6 +278,36 @@ enum What {
     },
     RemoveMerge {
         feature: &'static str,
+    },
+    SubmitChangeset {
+        revision: &'static str,
+        trigger: Trigger,
+        feature: Option<&'static str>,
+        policies: Option<Vec<&'static str>>,
+    },
+    PlanChangeset {
+        /// The latest but so many; past the first there is none.
+        changeset: u8,
+        runs: Vec<(u8, Executor, bool, Option<&'static str>)>,
+        trouble: Option<&'static str>,
+    },
+    ClaimRun {
+        changeset: Option<u8>,
+        executors: Vec<Executor>,
+        lease: u32,
+    },
+    RenewRun {
+        /// Which of those that somebody has.
+        run: u8,
+        token: i64,
+        lease: u32,
+        key: Option<&'static str>,
+    },
+    ReportRun {
+        run: u8,
+        token: i64,
+        verdict: RunVerdict,
+        text: Option<&'static str>,
     },
     CreateKey(u8),
     RevokeKey(u8),
@@ -534,7 +569,35 @@ fn what() -> impl Strategy<Value = What> {
         (feature(), option::of(one(TEXTS))).prop_map(|(feature, pr_url)| What::EnqueueMerge { feature, pr_url });
     let move_merge = (feature(), select(&MergeState::ALL[..]), option::of(one(TEXTS)), option::of(any::<bool>()))
         .prop_map(|(feature, state, note, checks)| What::MoveMerge { feature, state, note, checks });
+    let policies = option::weighted(0.3, vec(one(TYPES), 0..3));
+    let triggers = select(vec![Trigger::Task, Trigger::Branch, Trigger::MergeQueue, Trigger::Webhook]);
+    let submit_changeset = (one(FINGERPRINTS), triggers, option::weighted(0.3, feature()), policies).prop_map(
+        |(revision, trigger, feature, policies)| What::SubmitChangeset { revision, trigger, feature, policies },
+    );
+    let executor = || select(vec![Executor::Inline, Executor::Command, Executor::Human]);
+    let planned_run = (0_u8..3, executor(), any::<bool>(), option::of(one(FINGERPRINTS)));
+    let plan_changeset = (0_u8..3, vec(planned_run, 0..5), option::weighted(0.1, one(TEXTS)))
+        .prop_map(|(changeset, runs, trouble)| What::PlanChangeset { changeset, runs, trouble });
+    let claim_run = (option::weighted(0.3, 0_u8..3), vec(executor(), 1..3), ttl())
+        .prop_map(|(changeset, executors, lease)| What::ClaimRun { changeset, executors, lease });
+    let run_token = || prop_oneof![6 => Just(0_i64), 1 => -1_i64..2];
+    let renew_run = (0_u8..3, run_token(), ttl(), option::of(one(FINGERPRINTS)))
+        .prop_map(|(run, token, lease, key)| What::RenewRun { run, token, lease, key });
+    let verdict = prop_oneof![
+        6 => Just(RunVerdict::Passed),
+        1 => Just(RunVerdict::Failed),
+        1 => Just(RunVerdict::Errored),
+        1 => Just(RunVerdict::TimedOut),
+        2 => Just(RunVerdict::Accepted),
+    ];
+    let report_run = (0_u8..3, run_token(), verdict, option::of(one(TEXTS)))
+        .prop_map(|(run, token, verdict, text)| What::ReportRun { run, token, verdict, text });
     prop_oneof![
+        5 => submit_changeset,
+        6 => plan_changeset,
+        8 => claim_run,
+        4 => renew_run,
+        8 => report_run,
         5 => register_feature,
         2 => deregister_feature,
         4 => enqueue_merge,
@@ -596,6 +659,8 @@ struct Run {
     submitted: Vec<Uuid>,
     remembered: Vec<Uuid>,
     asked: Vec<Uuid>,
+    changesets: Vec<Uuid>,
+    runs: u128,
     made_keys: Vec<u8>,
     commands: u128,
     answered: usize,
@@ -611,6 +676,7 @@ struct Known {
     sessions: Vec<Session>,
     port_blocks: Vec<PortBlock>,
     approvals: Vec<Approval>,
+    changesets: Vec<Changeset>,
     rules: Vec<Rule>,
     github: Vec<GithubRecord>,
 }
@@ -645,6 +711,8 @@ struct Seen {
     features: Vec<Feature>,
     active: Vec<Feature>,
     merge_entries: Vec<Vec<MergeEntry>>,
+    changesets: Vec<Changeset>,
+    some_changesets: Vec<Changeset>,
     approvals: Vec<Approval>,
     approved: Vec<Approval>,
     rules: (Vec<Rule>, i64),
@@ -702,6 +770,8 @@ impl Run {
         let open = known.approvals.iter().filter(|a| a.status.is_open());
         let others = others.chain(open.map(|a| a.expires_at));
         let others = others.chain(known.github.iter().filter_map(|record| record.expires_at));
+        let runs = known.changesets.iter().flat_map(|c| &c.runs);
+        let others = others.chain(runs.filter_map(|run| run.lease_expires_at));
         tasks.flatten().chain(others).filter(|end| *end > self.now).min()
     }
 
@@ -740,6 +810,7 @@ impl Run {
             sessions: store.sessions(project, true).await.map_err(failed)?.0,
             port_blocks: store.port_blocks().await.map_err(failed)?.0,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
+            changesets: store.changesets(project, &all_changesets()).await.map_err(failed)?,
             rules: store.rules(project).await.map_err(failed)?,
             github: all_github(store, project).await?,
         };
@@ -748,8 +819,10 @@ impl Run {
 
     /// What must hold whatever was asked: a mistake that all stores share would not make them differ.
     fn check_soundness(&self, outcomes: &[Outcome]) -> Checked<()> {
-        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, github, rules: _ } = &self.known;
+        let Known { locks, waiters, tasks, sessions, port_blocks, approvals, changesets, github, rules: _ } =
+            &self.known;
         prop_assert!(github.iter().all(|record| record.expires_at.is_none_or(|end| end > self.now)));
+        check_changesets(changesets, self.now)?;
         for approval in approvals {
             prop_assert!(!approval.status.is_open() || approval.expires_at > self.now, "over, and open: {approval:?}");
             prop_assert!(approval.decided_by.as_ref() != Some(&approval.agent_id), "its own judge: {approval:?}");
@@ -899,6 +972,12 @@ impl Run {
         for scope in [MergeScope::Open, MergeScope::Merged] {
             merge_entries.push(store.merge_entries(project, scope, 3).await.map_err(failed)?);
         }
+        let some_changesets = ChangesetFilter {
+            state: Some(ChangesetState::Passed),
+            agent_id: Some(agent("ann")),
+            limit: 2,
+            ..all_changesets()
+        };
         let features = FeatureFilter { limit: 1000, ..FeatureFilter::default() };
         let active = FeatureFilter { status: Some(FeatureStatus::Active), limit: 2, ..FeatureFilter::default() };
         let messages = MessageFilter { limit: 1000, ..MessageFilter::default() };
@@ -938,6 +1017,8 @@ impl Run {
             features: store.features(project, &features).await.map_err(failed)?,
             active: store.features(project, &active).await.map_err(failed)?,
             merge_entries,
+            changesets: store.changesets(project, &all_changesets()).await.map_err(failed)?,
+            some_changesets: store.changesets(project, &some_changesets).await.map_err(failed)?,
             approvals: store.approvals(project, &all_approvals()).await.map_err(failed)?,
             approved: store.approvals(project, &approved).await.map_err(failed)?,
             rules,
@@ -1100,8 +1181,15 @@ impl Run {
             }
             What::DecideApproval { approval, verdict, scope, ttl, note } => {
                 let at = self.asked.len().checked_sub(1 + usize::from(*approval));
+                let of_runs = self
+                    .known
+                    .approvals
+                    .iter()
+                    .filter(|a| a.status == ApprovalStatus::Pending && a.subject.operation == APPROVAL_OPERATION);
+                let of_run = of_runs.map(|a| a.approval_id).nth(usize::from(approval / 2));
+                let of_run = of_run.filter(|_| approval % 2 == 1);
                 Action::DecideApproval(DecideApproval {
-                    approval_id: at.map_or(Uuid::nil(), |at| self.asked[at]),
+                    approval_id: of_run.unwrap_or(at.map_or(Uuid::nil(), |at| self.asked[at])),
                     verdict: *verdict,
                     scope: *scope,
                     ttl_seconds: *ttl,
@@ -1156,6 +1244,50 @@ impl Run {
                 commit: note.map(Into::into),
             }),
             What::RemoveMerge { feature } => Action::RemoveMerge { feature_id: feature_id(feature) },
+            What::SubmitChangeset { revision, trigger, feature, policies } => {
+                let changeset_id = self.id(9, self.changesets.len() as u128 + 1);
+                self.changesets.push(changeset_id);
+                Action::SubmitChangeset(SubmitChangeset {
+                    changeset_id,
+                    revision: (*revision).into(),
+                    trigger: *trigger,
+                    agent_id: caller.agent_id.clone(),
+                    feature_id: feature.map(feature_id),
+                    task_id: feature.and(self.submitted.last().copied()),
+                    policies: policies.as_ref().map(|names| names.iter().map(|name| (*name).into()).collect()),
+                })
+            }
+            What::PlanChangeset { changeset, runs, trouble } => Action::PlanChangeset(PlanChangeset {
+                changeset_id: self.changeset(*changeset),
+                commit: trouble.is_none().then(|| FINGERPRINTS[0].into()),
+                tree: trouble.map(Into::into),
+                base: None,
+                changed_paths: vec![TEXTS[2].into()],
+                changed_total: 7,
+                runs: runs.iter().map(|run| self.planned_run(*run)).collect(),
+                trouble: trouble.map(Into::into),
+            }),
+            What::ClaimRun { changeset, executors, lease } => Action::ClaimRun(ClaimRun {
+                changeset_id: changeset.map(|changeset| self.changeset(changeset)),
+                executors: executors.clone(),
+                lease_seconds: *lease,
+            }),
+            What::RenewRun { run, token, lease, key } => {
+                let (run_id, current) = self.run(*run);
+                let (token, key) = (current + token, key.map(Into::into));
+                Action::RenewRun(RenewRun { run_id, token, lease_seconds: *lease, key })
+            }
+            What::ReportRun { run, token, verdict, text } => {
+                let (run_id, current) = self.run(*run);
+                Action::ReportRun(ReportRun {
+                    run_id,
+                    token: current + token,
+                    verdict: *verdict,
+                    evidence: text.map(Into::into),
+                    log_url: text.map(Into::into),
+                    external_id: text.map(Into::into),
+                })
+            }
             What::CreateKey(number) => {
                 let id = self.id(3, u128::from(*number));
                 let bound = number.is_multiple_of(2);
@@ -1197,6 +1329,35 @@ impl Run {
                 checkpoint: TEXTS[2].into(),
             }),
             What::Refuse(text) => Action::Refuse(Refusal::IdentityMismatch { message: (*text).into() }),
+        }
+    }
+
+    /// The latest changeset but so many.
+    fn changeset(&self, back: u8) -> Uuid {
+        self.changesets.iter().rev().nth(back.into()).copied().unwrap_or(self.id(9, 0))
+    }
+
+    /// One of the runs that somebody has, with its token; or one that has ended.
+    fn run(&self, at: u8) -> (Uuid, i64) {
+        let runs = || self.known.changesets.iter().flat_map(|c| &c.runs);
+        let held = runs().filter(|run| run.token.is_some()).nth(at.into());
+        let run = held.or(runs().next());
+        run.map_or((self.id(10, 0), 1), |run| (run.run_id, run.token.unwrap_or(1)))
+    }
+
+    fn planned_run(
+        &mut self,
+        (tier, executor, approved, key): (u8, Executor, bool, Option<&'static str>),
+    ) -> PlannedRun {
+        self.runs += 1;
+        PlannedRun {
+            run_id: self.id(10, self.runs),
+            policy: TYPES[usize::from(tier) % TYPES.len()].into(),
+            tier,
+            executor,
+            timeout_seconds: 600,
+            approval_id: approved.then(|| self.id(11, self.runs)),
+            key: key.map(Into::into),
         }
     }
 
@@ -1268,6 +1429,48 @@ impl Run {
         let own = |l: &&Lock| l.agent_id == caller.agent_id && keys.contains(&l.key);
         resolved(token, self.known.locks.iter().filter(own).map(|l| l.fencing_token).max())
     }
+}
+
+fn all_changesets() -> ChangesetFilter {
+    ChangesetFilter { limit: 1000, ..ChangesetFilter::default() }
+}
+
+fn check_changesets(changesets: &[Changeset], now: Timestamp) -> Checked<()> {
+    let mut tokens = BTreeSet::new();
+    for changeset in changesets {
+        prop_assert_eq!(changeset.state.is_open(), changeset.ended_at.is_none(), "{:?}", changeset);
+        let all_passed = changeset.runs.iter().all(|run| run.state == RunState::Passed);
+        let any_bad = changeset.runs.iter().any(|run| run.state.is_bad());
+        match changeset.state {
+            ChangesetState::Queued => prop_assert!(changeset.runs.is_empty(), "{changeset:?}"),
+            ChangesetState::Running => prop_assert!(!all_passed && !any_bad, "{changeset:?}"),
+            ChangesetState::Passed => prop_assert!(all_passed, "{changeset:?}"),
+            ChangesetState::Failed => {
+                prop_assert!(any_bad || changeset.note.is_some(), "{changeset:?}");
+                prop_assert!(changeset.runs.iter().all(|run| run.state.is_over()), "{changeset:?}");
+            }
+        }
+        let waiting = changeset.runs.iter().filter(|run| run.state == RunState::WaitingApproval);
+        let human = waiting.filter(|run| run.executor == Executor::Human).count();
+        prop_assert!(human <= 1, "two questions at a time: {changeset:?}");
+        for run in &changeset.runs {
+            let is_held = run.state == RunState::Running;
+            prop_assert_eq!((is_held, is_held), (run.token.is_some(), run.lease_expires_at.is_some()), "{:?}", run);
+            prop_assert!(run.lease_expires_at.is_none_or(|end| end > now), "over, and still held: {run:?}");
+            prop_assert!(run.token.is_none_or(|token| tokens.insert(token)), "one token twice: {run:?}");
+            prop_assert_eq!(run.state.is_over(), run.ended_at.is_some(), "{:?}", run);
+            let begun = matches!(run.state, RunState::Running | RunState::WaitingApproval | RunState::Passed);
+            let below = changeset.runs.iter().filter(|other| other.tier < run.tier);
+            let is_in_turn = below.clone().all(|other| other.state == RunState::Passed);
+            prop_assert!(!begun || is_in_turn, "begun too early: {changeset:?}");
+            let reused = run.reused_from.map(|id| {
+                let mut runs = changesets.iter().flat_map(|c| &c.runs);
+                runs.any(|other| other.run_id == id && other.state == RunState::Passed && other.key == run.key)
+            });
+            prop_assert!(reused != Some(false), "reused what never passed: {run:?}");
+        }
+    }
+    Ok(())
 }
 
 fn resolved(token: Token, current: Option<i64>) -> Option<i64> {
@@ -1367,6 +1570,8 @@ fn compare(engines: &[Engine]) {
             submitted: vec![],
             remembered: vec![],
             asked: vec![],
+            changesets: vec![],
+            runs: 0,
             made_keys: vec![],
             commands: 0,
             answered: 0,

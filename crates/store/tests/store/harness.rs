@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use model::JsonText;
+use model::approvals::DecideApproval;
 use model::command::{
     Acquire, Action, AllocatePorts, Blocked, Cancel, Claim, Cleanup, Command, Complete, Finish, Grant, Outcome,
     Refusal, Register, Release, SendMessage, Submit, Wait, WriteHandoff,
@@ -22,6 +23,7 @@ use model::merge_queue::{EnqueueMerge, MergeState, MoveMerge};
 use model::messages::Audience;
 use model::rulebook::{PutRule, RuleKind};
 use model::skills::RecordSkillUse;
+use model::verification::{ClaimRun, PlanChangeset, RenewRun, ReportRun, SubmitChangeset};
 use model::work::{CANCELLED, Task};
 use model::working_memory::UpdateWorkingMemory;
 use serde_json::json;
@@ -377,7 +379,13 @@ acts!(
     RegisterFeature,
     DeregisterFeature,
     EnqueueMerge,
-    MoveMerge
+    MoveMerge,
+    DecideApproval,
+    SubmitChangeset,
+    PlanChangeset,
+    ClaimRun,
+    RenewRun,
+    ReportRun
 );
 
 impl Act for Action {
@@ -437,6 +445,11 @@ pub fn operation(action: &Action) -> &'static str {
         Action::MoveMerge(_) => "set_merge_state",
         Action::RemoveMerge { .. } => "remove_from_merge_queue",
         Action::PutGithubRecord(_) => "put_github_record",
+        Action::SubmitChangeset(_) => "submit_changeset",
+        Action::PlanChangeset(_) => "plan_verification",
+        Action::ClaimRun(_) => "claim_verification",
+        Action::RenewRun(_) => "renew_verification",
+        Action::ReportRun(_) => "report_verification",
         Action::PruneAudit(_) => "prune_audit",
         Action::Refuse(_) => "refused",
     }

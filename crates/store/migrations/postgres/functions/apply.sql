@@ -162,6 +162,16 @@ begin
                     outcome := coordinator.remove_merge(turn, command.action);
                 when 'put_github_record' then
                     outcome := coordinator.put_github_record(turn, command.action);
+                when 'submit_changeset' then
+                    outcome := coordinator.submit_changeset(turn, command.action);
+                when 'plan_changeset' then
+                    outcome := coordinator.plan_changeset(turn, command.action);
+                when 'claim_run' then
+                    outcome := coordinator.claim_run(turn, command.action);
+                when 'renew_run' then
+                    outcome := coordinator.renew_run(turn, command.action);
+                when 'report_run' then
+                    outcome := coordinator.report_run(turn, command.action);
                 when 'prune_audit' then
                     insert into coordinator.audit select done.* from unnest(trail) as done;
                     trail := '{}';
@@ -178,8 +188,8 @@ begin
             perform coordinator.spend_approval(turn, command.approval);
         end if;
 
-        -- Whoever waits has no answer yet, and nobody waits for what a key's use is noted for.
-        if outcome ->> 'kind' not in ('waiting', 'no_task_yet', 'key_use_noted') then
+        -- Whoever waits has no answer yet, nobody waits for what a key's use is noted for, and runners ask all the time.
+        if outcome ->> 'kind' not in ('waiting', 'no_task_yet', 'key_use_noted', 'no_run', 'run_renewed') then
             last_position := last_position + 1;
             code := coordinator.error_code(outcome);
             entry := row(
@@ -220,6 +230,7 @@ language sql immutable as $$
         when 'blocked' then p_outcome ->> 'reason'
         when 'no_task' then 'no_tasks_available'
         when 'no_ports' then 'no_ports_available'
+        when 'no_run' then 'nothing_to_verify'
         when 'network_checked' then case when p_outcome -> 'allowed' = 'false' then 'domain_blocked' end
         when 'refused' then p_outcome ->> 'code'
         when 'approval_requested' then p_outcome -> 'refusal' ->> 'code'

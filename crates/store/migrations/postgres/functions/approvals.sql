@@ -67,6 +67,13 @@ begin
         decided_by = p_turn.agent_id, decided_at = p_turn.now, note = p_request ->> 'note'
     where a.project = p_turn.project and a.seq = approval.seq
     returning a.* into approval;
+    if coordinator.settle_run(p_turn.project, p_turn.now, p_turn.position, approval) and approves then
+        -- It has done what it was asked for.
+        update coordinator.approvals as a
+        set status = 'used', used_at = p_turn.now
+        where a.project = p_turn.project and a.seq = approval.seq
+        returning a.* into approval;
+    end if;
     return jsonb_build_object(
         'kind', 'approval_decided', 'approval_id', approval.approval_id, 'status', approval.status,
         'expires_at', coordinator.rfc3339(approval.expires_at)
@@ -145,6 +152,8 @@ begin
         update coordinator.approvals as a
         set status = 'expired'
         where a.project = p_project and a.seq = approval.seq;
+        approval.status := 'expired';
+        perform coordinator.settle_run(p_project, p_now, p_audit_seq + 1, approval);
         p_audit_seq := coordinator.record(
             p_project, p_now, p_audit_seq, 'expire_approval',
             json_build_object('approval_id', approval.approval_id, 'agent_id', approval.agent_id)

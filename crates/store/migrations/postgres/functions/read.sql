@@ -63,6 +63,7 @@ begin
         when 'merge_entries' then coordinator.list_merge_entries(p_project, p_query)
         when 'approvals' then coordinator.list_approvals(p_project, p_query)
         when 'github_records' then coordinator.list_github_records(p_project, p_query, instant)
+        when 'changesets' then coordinator.list_changesets(p_project, p_query)
         when 'rules' then coordinator.list_rules(p_project)
         when 'rule_history' then coordinator.list_rule_history(p_project, p_query)
     end;

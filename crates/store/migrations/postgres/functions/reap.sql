@@ -1,4 +1,4 @@
--- Freeing what is due: one rule for locks, claims, sessions, places in a queue and approvals. What has an `expires_at` that is
+-- Freeing what is due: one rule for locks, claims, sessions, places in a queue, approvals and runs. What has an `expires_at` that is
 -- past, by the database's clock, is over.
 
 -- Is there anything to free?
@@ -19,6 +19,10 @@ begin
         or exists (
             select from coordinator.approvals as a
             where a.project = p_project and a.status in ('pending', 'approved') and a.expires_at <= p_now
+        )
+        or exists (
+            select from coordinator.verification_runs as r
+            where r.project = p_project and r.lease_expires_at <= p_now
         );
 end
 $$;
@@ -75,6 +79,7 @@ begin
 
     p_audit_seq := coordinator.fail_what_is_overdue(p_project, p_now, p_audit_seq);
     p_audit_seq := coordinator.expire_approvals(p_project, p_now, p_audit_seq);
+    p_audit_seq := coordinator.take_runs_back(p_project, p_now, p_audit_seq);
 end
 $$;
 

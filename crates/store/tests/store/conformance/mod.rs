@@ -22,4 +22,5 @@ mod queues;
 mod rulebook;
 mod sessions;
 mod skills;
+mod verification;
 mod work;
