@@ -17,7 +17,8 @@ impl Walker<'_> {
         if self.depth >= crate::budget::MAX_DEPTH {
             self.budget.give_up();
         }
-        if !self.budget.spend(16 + args.iter().map(|arg| arg.text.len()).sum::<usize>()) {
+        // Every argument is held against the rules, however short it is.
+        if !self.budget.spend(16 + args.iter().map(|arg| 16 + arg.text.len()).sum::<usize>()) {
             return Flow::Opaque;
         }
         self.depth += 1;

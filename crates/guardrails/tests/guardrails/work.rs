@@ -98,6 +98,14 @@ fn hostile_inputs_take_time_in_proportion() {
 }
 
 #[test]
+fn calls_that_never_end_take_time_in_proportion() {
+    let guard = Guard::builtin().unwrap();
+    let code = |calls: usize| format!("python3 -c \"import os; {}\"", "os.execvp('r', ['x', ".repeat(calls));
+    let (short, long) = (time(&guard, &code(50)), time(&guard, &code(800)));
+    assert!(long < short * 48 + Duration::from_millis(150), "{short:?} then {long:?}");
+}
+
+#[test]
 fn what_cannot_be_followed_is_not_allowed() {
     let guard = Guard::builtin().unwrap();
     let decision = |command: &str| guard.check(&Request { command, ..Request::default() }).decision;
