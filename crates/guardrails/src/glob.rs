@@ -33,6 +33,11 @@ pub fn matches_any(patterns: &str, text: &str) -> bool {
     patterns.split('|').any(|pattern| matches(pattern, text))
 }
 
+/// The patterns of these lists, each separated by `|`: for those that are asked again and again.
+pub fn alternatives(lists: &[&'static str]) -> Vec<&'static str> {
+    lists.iter().flat_map(|list| list.split('|')).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,9 @@
 //! Names that files and directories have everywhere, and what they tell.
 
+use std::sync::LazyLock;
+
+use crate::glob::alternatives;
+
 /// Directories below the root that nothing but the system's own tools should remove from.
 pub const STRICT_SYSTEM: &[&str] =
     &["etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "boot", "sys", "proc", "System", "Library", "Applications"];
@@ -155,32 +159,38 @@ pub const LEFTOVERS: &[&str] = &[
 ];
 
 /// Files that hold credentials, by their names in lower case.
-pub const CREDENTIALS: &[&str] = &[
-    ".env|.env.*|*.env|.envrc.local|.env-*|id_rsa|id_dsa|id_ecdsa|id_ed25519|id_ecdsa_sk|id_ed25519_sk|id_rsa.*|id_ed25519.*",
-    "*.pem|*.key|*.p12|*.pfx|*.jks|*.keystore|*.kdbx|*.keytab|*.ppk|*.asc.key|.netrc|_netrc|.pgpass|.pypirc|.git-credentials",
-    "*-credentials.json|*_credentials.json|.htpasswd|.vault-token|credentials.json|credentials.yml|credentials.yaml|credentials.toml|credentials.yml.enc",
-    "application_default_credentials.json|service-account*.json|service_account*.json|serviceaccount*.json|client_secret*.json",
-    "secrets.yml|secrets.yaml|secrets.json|secrets.toml|secrets.env|secret.yml|secret.yaml|secret.json|.secrets|*.secret|*.secrets",
-    "shadow|gshadow|.credentials.json|.dockercfg|.s3cfg|.boto|.my.cnf|rclone.conf|wallet.dat|.dev.vars|kubeconfig|*.kubeconfig",
-    "login data|logins.json|key4.db|key3.db|cookies.sqlite|*.keychain|*.keychain-db|*.gpg.key|private.key|privkey*|api_keys*|apikeys*",
-    "*.private|*_private_key*|*-private-key*|*_rsa|*.tfvars.secret|passwords.txt|passwords.csv|password.txt|.passwd|vault_pass*|.vault_pass*",
-];
+pub static CREDENTIALS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        ".env|.env.*|*.env|.envrc.local|.env-*|id_rsa|id_dsa|id_ecdsa|id_ed25519|id_ecdsa_sk|id_ed25519_sk|id_rsa.*|id_ed25519.*",
+        "*.pem|*.key|*.p12|*.pfx|*.jks|*.keystore|*.kdbx|*.keytab|*.ppk|*.asc.key|.netrc|_netrc|.pgpass|.pypirc|.git-credentials",
+        "*-credentials.json|*_credentials.json|.htpasswd|.vault-token|credentials.json|credentials.yml|credentials.yaml|credentials.toml|credentials.yml.enc",
+        "application_default_credentials.json|service-account*.json|service_account*.json|serviceaccount*.json|client_secret*.json",
+        "secrets.yml|secrets.yaml|secrets.json|secrets.toml|secrets.env|secret.yml|secret.yaml|secret.json|.secrets|*.secret|*.secrets",
+        "shadow|gshadow|.credentials.json|.dockercfg|.s3cfg|.boto|.my.cnf|rclone.conf|wallet.dat|.dev.vars|kubeconfig|*.kubeconfig",
+        "login data|logins.json|key4.db|key3.db|cookies.sqlite|*.keychain|*.keychain-db|*.gpg.key|private.key|privkey*|api_keys*|apikeys*",
+        "*.private|*_private_key*|*-private-key*|*_rsa|*.tfvars.secret|passwords.txt|passwords.csv|password.txt|.passwd|vault_pass*|.vault_pass*",
+    ])
+});
 
 /// Files that hold credentials, by their paths.
-pub const CREDENTIAL_PATHS: &[&str] = &[
-    "*/.aws/credentials|*/.aws/config|*/.aws|*/.aws/*|*/.ssh|*/.ssh/*|*/.gnupg|*/.gnupg/*|*/.kube|*/.kube/config|*/.docker/config.json",
-    "*/.config/gcloud/*|*/.config/gcloud|*/.config/gh/hosts.yml|*/.cargo/credentials*|*/.gem/credentials|*/.azure/*|*/.config/op/*",
-    "*/proc/*/environ|*/.npmrc.token|/root/.npmrc|/home/*/.npmrc|~/.npmrc|*/.password-store|*/.password-store/*|*/.terraform.d/credentials*",
-    "*/.pulumi/credentials.json|*/.codex/auth.json|*/.claude/.credentials.json|*/run/secrets/*|/etc/sudoers|/etc/sudoers.d/*",
-    "*/etc/shadow*|*/etc/gshadow*|*/var/run/secrets/*|*/etc/kubernetes/*.conf|*/etc/ssl/private/*|*/.config/rclone/rclone.conf",
-    "*/security/sam|*/config/sam|*/.local/share/keyrings/*|*/keychains/*|*/.mozilla/firefox/*/logins.json|*/secrets/*.y*ml|*/secrets/*.json",
-    "*/.netlify/config.json|*/.config/hub|*/.fly/config.yml|*/.heroku/credentials|*/.m2/settings-security.xml|*/secrets/*.txt|*/secrets/*.env",
-];
+pub static CREDENTIAL_PATHS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "*/.aws/credentials|*/.aws/config|*/.aws|*/.aws/*|*/.ssh|*/.ssh/*|*/.gnupg|*/.gnupg/*|*/.kube|*/.kube/config|*/.docker/config.json",
+        "*/.config/gcloud/*|*/.config/gcloud|*/.config/gh/hosts.yml|*/.cargo/credentials*|*/.gem/credentials|*/.azure/*|*/.config/op/*",
+        "*/proc/*/environ|*/.npmrc.token|/root/.npmrc|/home/*/.npmrc|~/.npmrc|*/.password-store|*/.password-store/*|*/.terraform.d/credentials*",
+        "*/.pulumi/credentials.json|*/.codex/auth.json|*/.claude/.credentials.json|*/run/secrets/*|/etc/sudoers|/etc/sudoers.d/*",
+        "*/etc/shadow*|*/etc/gshadow*|*/var/run/secrets/*|*/etc/kubernetes/*.conf|*/etc/ssl/private/*|*/.config/rclone/rclone.conf",
+        "*/security/sam|*/config/sam|*/.local/share/keyrings/*|*/keychains/*|*/.mozilla/firefox/*/logins.json|*/secrets/*.y*ml|*/secrets/*.json",
+        "*/.netlify/config.json|*/.config/hub|*/.fly/config.yml|*/.heroku/credentials|*/.m2/settings-security.xml|*/secrets/*.txt|*/secrets/*.env",
+    ])
+});
 
 /// Files whose names look like those of credentials, and that everybody may see.
-pub const PUBLIC: &[&str] = &[
-    "*.pub|*.example|*.sample|*.template|*.dist|*.tmpl|*.tpl|*example*.env|*.env.example*|*.env.sample*|*.env.template*|.env.test*",
-    "known_hosts*|authorized_keys*|*.md|*.crt|*.cer|*.csr|public*.pem|*pub*.pem|ca.pem|cacert*.pem|cert.pem|chain.pem|fullchain.pem",
-    ".env.ci|.env.defaults|.env.schema|.env.d.ts|.env.vault|*.d.ts|*.rs|*.py|*.ts|*.js|*.go|*.java|*.rb|i18n.key|*.key.ts|example.env|sample.env|template.env",
-    "known_hosts.old|pubring*|*.map.key|*.html|*.css|*.tsx|*.jsx|*-ca.pem|ca-*.pem|*bundle.pem",
-];
+pub static PUBLIC: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "*.pub|*.example|*.sample|*.template|*.dist|*.tmpl|*.tpl|*example*.env|*.env.example*|*.env.sample*|*.env.template*|.env.test*",
+        "known_hosts*|authorized_keys*|*.md|*.crt|*.cer|*.csr|public*.pem|*pub*.pem|ca.pem|cacert*.pem|cert.pem|chain.pem|fullchain.pem",
+        ".env.ci|.env.defaults|.env.schema|.env.d.ts|.env.vault|*.d.ts|*.rs|*.py|*.ts|*.js|*.go|*.java|*.rb|i18n.key|*.key.ts|example.env|sample.env|template.env",
+        "known_hosts.old|pubring*|*.map.key|*.html|*.css|*.tsx|*.jsx|*-ca.pem|ca-*.pem|*bundle.pem",
+    ])
+});

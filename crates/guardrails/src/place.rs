@@ -1,7 +1,7 @@
 //! What a path leads to: the root, a home, the project, something that tools make again ... decided by its spelling alone.
 
 use crate::effect::Place;
-use crate::glob::matches_any;
+use crate::glob::{matches, matches_any};
 use crate::names;
 use crate::source::{ANY, BRACKET, DECODED, FETCHED, SECRET, SOME, STAR, UNKNOWN, has_unknown, plain};
 
@@ -270,7 +270,7 @@ fn is_wild(part: &str) -> bool {
 }
 
 fn matches_mark(part: &str, name: &str) -> bool {
-    crate::glob::matches(&plain(part), name)
+    matches(&plain(part), name)
 }
 
 /// Is it, or does it lie in, something that is known by its name?
@@ -397,7 +397,7 @@ pub fn is_credential(text: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let Some(last) = parts.last() else { return false };
     let name = last.to_ascii_lowercase();
-    if path.ends_with(".ssh/config") || names::PUBLIC.iter().any(|pattern| matches_any(pattern, &name)) {
+    if path.ends_with(".ssh/config") || names::PUBLIC.iter().any(|pattern| matches(pattern, &name)) {
         return false;
     }
     // Certificates and keys that tests bring with them open nothing.
@@ -412,9 +412,8 @@ pub fn is_credential(text: &str) -> bool {
     let stands_for = has_glob
         && name.chars().filter(|c| c.is_alphanumeric()).count() > 1
         && [".env", "id_rsa", "id_ed25519", ".netrc"].iter().any(|known| matches_any(&name, known));
+    let rooted = format!("/{}", path.trim_start_matches("./").trim_start_matches('/'));
     stands_for
-        || names::CREDENTIALS.iter().any(|pattern| matches_any(pattern, &name))
-        || names::CREDENTIAL_PATHS
-            .iter()
-            .any(|pattern| matches_any(pattern, &format!("/{}", path.trim_start_matches("./").trim_start_matches('/'))))
+        || names::CREDENTIALS.iter().any(|pattern| matches(pattern, &name))
+        || names::CREDENTIAL_PATHS.iter().any(|pattern| matches(pattern, &rooted))
 }
