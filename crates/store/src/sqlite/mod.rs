@@ -68,6 +68,12 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long for a process that was to end by now.
+const BRIEF_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Such a process leaves what it wrote in the log for the next one, which reads the log before all else: it is moved into
+/// the database when it has so many pages.
+const BRIEF_LOG: i64 = 64;
+
 /// A store in one SQLite file.
 pub struct SqliteStore {
     clock: Clock,
@@ -93,7 +99,7 @@ impl SqliteStore {
     pub fn open(path: &Path, clock: Clock) -> Result<Self> {
         let owned: PathBuf = path.to_owned();
         let reading = Worker::new("sqlite-reader", move || connect(&owned));
-        Ok(Self { reading: Some(reading), ..Self::open_briefly(path, clock)? })
+        Self::with(path, clock, connect, Some(reading))
     }
 
     /// The same, with a single connection: for a process that asks a few things, one after another, and ends.
@@ -101,6 +107,15 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`].
     pub fn open_briefly(path: &Path, clock: Clock) -> Result<Self> {
+        Self::with(path, clock, connect_briefly, None)
+    }
+
+    fn with(
+        path: &Path,
+        clock: Clock,
+        connect: fn(&Path) -> Result<Connection>,
+        reading: Option<Worker<Connection>>,
+    ) -> Result<Self> {
         create_private(path)?;
         let turn = open_turn(path)?;
         let named = |error| match error {
@@ -116,7 +131,7 @@ impl SqliteStore {
         let writer = Arc::new(Mutex::new(Writer { connection, turn }));
         let shared = writer.clone();
         let writing = Worker::new("sqlite-writer", move || Ok(shared.clone()));
-        Ok(Self { clock, writer, writing, reading: None })
+        Ok(Self { clock, writer, writing, reading })
     }
 
     /// Runs `look` where reads run.
@@ -409,8 +424,18 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Whoever is the last to close a database moves its log into it and deletes that, which takes longer than all else that a
+/// brief process does.
+fn connect_briefly(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection.busy_timeout(BRIEF_BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failure)?;
+    connection.pragma_update(None, "wal_autocheckpoint", BRIEF_LOG).map_err(failure)?;
+    Ok(connection)
+}
+
 fn busy() -> StoreError {
-    StoreError::Unreachable(format!("another process has kept it locked for {} s", BUSY_TIMEOUT.as_secs()))
+    StoreError::Unreachable("another process keeps it locked".into())
 }
 
 /// What the engine's error means to a caller.
