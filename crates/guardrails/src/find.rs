@@ -268,14 +268,14 @@ pub fn name_pattern(regex: &str) -> Option<String> {
     tells(name).then(|| if ends { format!("*{name}") } else { format!("*{name}*") })
 }
 
-/// Names of which a filter leaves those that match.
+/// Names of which a filter leaves those that match. What is narrowed already is not narrowed again.
 pub fn filtered(names: &[String], pattern: &str) -> Vec<String> {
     match name_pattern(pattern) {
         Some(pattern) => names
             .iter()
             .map(|name| match name.strip_suffix(STAR) {
-                Some(dir) => below(dir, Some(&pattern)),
-                None => name.clone(),
+                Some(dir) if dir.is_empty() || dir.ends_with('/') => below(dir, Some(&pattern)),
+                _ => name.clone(),
             })
             .collect(),
         None => names.to_vec(),

@@ -149,7 +149,10 @@ impl Walker<'_> {
                     let grammar = self.rules.grammar(program);
                     let options = Options::read(rest, grammar);
                     match options.operands.first() {
-                        Some(pattern) if !options.has(&["-v", "--invert-match"]) => {
+                        Some(pattern)
+                            if !options.has(&["-v", "--invert-match"])
+                                && self.budget.spend(names.iter().map(|name| 8 + name.len()).sum()) =>
+                        {
                             Flow::Names(filtered(names, &pattern.plain()))
                         }
                         _ => stdin.clone(),
