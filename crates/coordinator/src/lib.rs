@@ -123,6 +123,15 @@ impl Coordinator {
         Ok(Self::new(store, settings))
     }
 
+    /// The same, for a process that asks a few things, one after another, and ends: a hook.
+    ///
+    /// # Errors
+    /// As [`Coordinator::open`].
+    pub async fn open_briefly(settings: Settings) -> Result<Self, StoreError> {
+        let store = settings.database.open_briefly().await?;
+        Ok(Self::new(store, settings))
+    }
+
     /// Lets those look again who wait for a lock: some may have come free.
     pub(crate) fn wake_waiters(&self) {
         self.released.notify_waiters();
