@@ -40,6 +40,7 @@ pub mod merge_queue;
 pub mod messages;
 pub mod network;
 pub mod operation;
+mod paging;
 pub mod pipeline;
 pub mod policies;
 pub mod ports;
