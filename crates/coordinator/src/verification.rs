@@ -64,7 +64,7 @@ pub struct RunView {
     policy: String,
     /// 0 (only reads) to 4 (people).
     tier: u8,
-    /// inline, command or human.
+    /// inline, command, github or human.
     executor: &'static str,
     /// queued, running, waiting_approval, passed, failed, errored, timed_out or cancelled.
     state: &'static str,

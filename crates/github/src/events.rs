@@ -12,6 +12,7 @@ use crate::issues::Issue;
 use crate::pulls::Pull;
 use crate::sighting::{Seen, Sighting, Subject, agent_of_branch, of_issue, of_issue_gone, of_pull};
 use crate::version::{Version, told_at};
+use crate::workflows::Run;
 
 /// The header that names the event.
 pub const EVENT_HEADER: &str = "x-github-event";
@@ -34,8 +35,10 @@ pub struct Delivery<'a> {
 /// What a delivery tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// This was seen. It may be nothing.
+    /// This was seen.
     Sightings(Vec<Sighting>),
+    /// A run of a workflow has ended.
+    WorkflowEnded(Box<Run>),
     /// Nothing that matters to us, for this reason.
     Ignored(&'static str),
 }
@@ -49,6 +52,12 @@ struct IssueEvent {
 #[derive(Deserialize)]
 struct PullEvent {
     pull_request: Pull,
+}
+
+#[derive(Deserialize)]
+struct WorkflowEvent {
+    action: String,
+    workflow_run: Run,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +118,7 @@ struct DeleteEvent {
 /// A sentence, for a body that is not what GitHub documents.
 pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &str) -> Result<Heard, String> {
     let told_at = told_at(delivery.id, delivery.arrived_at);
-    if !matches!(delivery.event, "issues" | "pull_request" | "push" | "delete") {
+    if !matches!(delivery.event, "issues" | "pull_request" | "push" | "delete" | "workflow_run") {
         return Ok(Heard::Ignored(match delivery.event {
             "ping" => "the webhook works",
             _ => "nothing is done about events of this kind",
@@ -131,6 +140,13 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
             sighting.into_iter().collect()
         }
         "pull_request" => of_pull(&read::<PullEvent>(delivery.body)?.pull_request, merge_label, repository, told_at),
+        "workflow_run" => {
+            let event: WorkflowEvent = read(delivery.body)?;
+            return Ok(match event.action.as_str() {
+                "completed" => Heard::WorkflowEnded(Box::new(event.workflow_run)),
+                _ => Heard::Ignored("that a workflow has begun does not matter"),
+            });
+        }
         "push" => of_push(&read(delivery.body)?, told_at)?.into_iter().collect(),
         _ => of_delete(&read(delivery.body)?, told_at)?.into_iter().collect(),
     };

@@ -1,6 +1,6 @@
 //! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::key::LockKey;
@@ -14,6 +14,14 @@ const DEFAULT_OF_PEOPLE: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a policy can say.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const NAME_LIMIT: usize = 64;
+/// The longest name of a workflow's file.
+const WORKFLOW_LIMIT: usize = 100;
+/// Where commits are pushed to for a workflow, unless its policy says otherwise.
+const REMOTE: &str = "origin";
+/// The input of a workflow that says which run of ours it is.
+pub const RUN_INPUT: &str = "run_id";
+/// The input of a workflow that says which commit it verifies.
+pub const COMMIT_INPUT: &str = "commit";
 
 /// How much a check costs, and how late it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +48,17 @@ pub enum Approval {
     NotNeeded,
 }
 
+/// A workflow of GitHub Actions that verifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workflow {
+    /// Its file in `.github/workflows`.
+    pub file: String,
+    /// The remote that is the repository on GitHub.
+    pub remote: String,
+    /// What it is given beside [`RUN_INPUT`] and [`COMMIT_INPUT`].
+    pub inputs: BTreeMap<String, String>,
+}
+
 /// One policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -55,6 +74,8 @@ pub struct Policy {
     pub executor: Executor,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// What GitHub runs, with [`Executor::Github`].
+    pub workflow: Option<Workflow>,
     /// Commands that print the versions of what it uses: with others, a result does not count.
     pub versions: Vec<Vec<String>>,
     /// How long it may take.
@@ -137,6 +158,10 @@ struct Written {
     tier: Spanned<u64>,
     executor: Option<Executor>,
     command: Option<Spanned<Vec<String>>>,
+    workflow: Option<Spanned<String>>,
+    remote: Option<Spanned<String>>,
+    #[serde(default)]
+    inputs: BTreeMap<Spanned<String>, String>,
     #[serde(default)]
     versions: Vec<Spanned<Vec<String>>>,
     timeout_seconds: Option<Spanned<u64>>,
@@ -173,6 +198,9 @@ impl Checker<'_> {
         let command_at = written.command.as_ref().map_or(start, |command| command.span().start);
         match executor {
             Executor::Human if !is_missing => self.wrong(command_at, "command", "a person runs none".into()),
+            Executor::Github if !is_missing => {
+                self.wrong(command_at, "command", "the workflow says what is run".into())
+            }
             Executor::Inline | Executor::Command if is_missing => {
                 self.wrong(command_at, "command", "must name a program, such as [\"cargo\", \"test\"]".into());
             }
@@ -190,6 +218,7 @@ impl Checker<'_> {
                 self.wrong(variable.span().start, "environment", "must be names of variables".into());
             }
         }
+        let workflow = self.workflow(executor, start, &written);
         let default_timeout = if executor == Executor::Human { DEFAULT_OF_PEOPLE } else { DEFAULT_TIMEOUT };
         let timeout = written.timeout_seconds.map_or(default_timeout, |seconds| {
             let timeout = Duration::from_secs(*seconds.get_ref());
@@ -209,11 +238,53 @@ impl Checker<'_> {
             tier,
             executor,
             command: written.command.map(Spanned::into_inner).unwrap_or_default(),
+            workflow,
             versions: written.versions.into_iter().map(Spanned::into_inner).collect(),
             timeout,
             environment: written.environment.into_iter().map(Spanned::into_inner).collect(),
             approval: if written.needs_approval == Some(true) { Approval::Needed } else { Approval::NotNeeded },
         })
+    }
+
+    /// What GitHub is to run; nothing of that belongs to another executor, and GitHub gets nothing of this machine.
+    fn workflow(&mut self, executor: Executor, start: usize, written: &Written) -> Option<Workflow> {
+        if executor != Executor::Github {
+            let set = [("workflow", written.workflow.as_ref()), ("remote", written.remote.as_ref())];
+            let inputs = written.inputs.keys().next().map(|name| ("inputs", name));
+            for (field, at) in set.into_iter().filter_map(|(field, set)| Some((field, set?))).chain(inputs) {
+                self.wrong(at.span().start, field, "is for executor = \"github\" only".into());
+            }
+            return None;
+        }
+        if let Some(command) = written.versions.first() {
+            let why = "nothing is run here: let the workflow fix its versions, its file is part of the tree";
+            self.wrong(command.span().start, "versions", why.into());
+        }
+        if let Some(variable) = written.environment.first() {
+            let why = "nothing of this machine's environment goes to GitHub: use inputs, or secrets there";
+            self.wrong(variable.span().start, "environment", why.into());
+        }
+        for name in written.inputs.keys().filter(|name| matches!(name.get_ref().as_str(), RUN_INPUT | COMMIT_INPUT)) {
+            self.wrong(name.span().start, "inputs", format!("{} is given by us", name.get_ref()));
+        }
+        let remote = written.remote.as_ref().map_or(REMOTE, |remote| remote.get_ref());
+        if remote.is_empty() || remote.starts_with('-') || remote.contains(char::is_control) {
+            self.wrong(
+                written.remote.as_ref().map_or(start, |at| at.span().start),
+                "remote",
+                "must name a remote".into(),
+            );
+        }
+        let file = written.workflow.as_ref().map(|file| file.get_ref().as_str()).unwrap_or_default();
+        let is_file = (file.ends_with(".yml") || file.ends_with(".yaml"))
+            && file.len() <= WORKFLOW_LIMIT
+            && file.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !is_file {
+            let at = written.workflow.as_ref().map_or(start, |at| at.span().start);
+            self.wrong(at, "workflow", "must name a file in .github/workflows, such as \"ci.yml\"".into());
+        }
+        let inputs = written.inputs.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect();
+        Some(Workflow { file: file.to_owned(), remote: remote.to_owned(), inputs })
     }
 
     fn globs(&mut self, field: &str, globs: &[Spanned<String>]) -> Vec<LockKey> {
@@ -319,6 +390,39 @@ command = ["true"]
             ],
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn a_workflow_is_named_and_gets_nothing_of_this_machine() {
+        let of = |more: &str| {
+            Policies::parse(&format!("[[verification]]\nname = 'ci'\nglobs = ['**']\ntier = 1\n{more}"))
+                .map(|policies| policies.all()[0].workflow.clone())
+                .map_err(|BadPolicies(lines)| lines)
+        };
+        let workflow = of("executor = 'github'\nworkflow = 'ci.yml'\ninputs = { target = 'linux' }").unwrap().unwrap();
+        assert_eq!((workflow.file.as_str(), workflow.remote.as_str()), ("ci.yml", "origin"));
+        assert_eq!(workflow.inputs, [("target".to_owned(), "linux".to_owned())].into());
+        for (bad, place) in [
+            ("executor = 'github'", "line 1: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = '../ci.yml'", "line 6: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = 'ci'", "line 6: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = 'ci.yml'\ncommand = ['x']", "line 7: verification.command: the workflow"),
+            ("executor = 'github'\nworkflow = 'ci.yml'\nversions = [['x']]", "line 7: verification.versions: nothing"),
+            (
+                "executor = 'github'\nworkflow = 'ci.yml'\nenvironment = ['X']",
+                "line 7: verification.environment: nothing",
+            ),
+            (
+                "executor = 'github'\nworkflow = 'ci.yml'\ninputs = { commit = 'x' }",
+                "line 7: verification.inputs: commit",
+            ),
+            ("executor = 'github'\nworkflow = 'ci.yml'\nremote = '-x'", "line 7: verification.remote: must name"),
+            ("command = ['x']\nworkflow = 'ci.yml'", "line 6: verification.workflow: is for executor"),
+            ("command = ['x']\ninputs = { a = 'b' }", "line 6: verification.inputs: is for executor"),
+        ] {
+            let lines = of(bad).unwrap_err();
+            assert!(lines.len() == 1 && lines[0].starts_with(place), "{bad}: {lines:?}");
+        }
     }
 
     #[test]

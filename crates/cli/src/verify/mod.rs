@@ -1,5 +1,6 @@
 //! `coordinator verify`: has a commit verified by the project's policies, and shows what was.
 
+mod actions;
 pub mod runner;
 mod show;
 
@@ -13,7 +14,7 @@ use verification::inline::Stop;
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
-use crate::fields::{items, text};
+use crate::fields::{items, some, text};
 use crate::output;
 use runner::{LEASE_SECONDS, Ran, Runner};
 
@@ -143,14 +144,19 @@ fn one(desk: &Desk, runner: &Runner, run: &Run) -> anyhow::Result<Exit> {
     runner.work(Some(&id), &Stop::default(), quiet)?;
     let mut changeset = runner.changeset(&id, 0)?;
     while run.wait && is_open(&changeset) {
+        runner.follow(quiet)?;
         runner.work(Some(&id), &Stop::default(), quiet)?;
-        changeset = runner.changeset(&id, WAIT_SECONDS)?;
+        changeset = runner.changeset(&id, runner.pause(WAIT_SECONDS))?;
     }
+    runner.tidy();
     if desk.json {
         output::json(&changeset)?;
     } else {
         show::changeset(&changeset)?;
         if is_open(&changeset) {
+            if let Some(why) = runner.cannot_start(&changeset) {
+                output::print(why)?;
+            }
             output::print(format!("It waits; coordinator verify status {id} tells how it goes on."))?;
         }
     }
@@ -171,6 +177,8 @@ fn watch(desk: &Desk, runner: &Runner) -> anyhow::Result<Exit> {
     };
     loop {
         runner.plan_queued()?;
+        runner.follow(tell)?;
+        runner.tidy_sometimes();
         if runner.work(None, &Stop::default(), tell)? == 0 {
             std::thread::sleep(WATCH);
         }
@@ -185,7 +193,10 @@ pub fn is_open(changeset: &Value) -> bool {
 /// Why a changeset failed, for whoever has to mend it.
 pub fn evidence(changeset: &Value) -> String {
     let bad = |run: &&Value| matches!(text(run, "state"), "failed" | "errored" | "timed_out");
-    match items(changeset, "runs").iter().find(bad) {
+    let runs = items(changeset, "runs");
+    // Stopped before there was a result, or because another failed.
+    let stopped = || runs.iter().find(|run| text(run, "state") == "cancelled" && some(run, "evidence").is_some());
+    match runs.iter().find(bad).or_else(stopped) {
         Some(run) => format!("{}: {}", text(run, "policy"), text(run, "evidence")),
         None => text(changeset, "note").to_owned(),
     }

@@ -40,7 +40,8 @@ pub fn changeset(changeset: &Value) -> anyhow::Result<()> {
         ]);
     }
     table.write()?;
-    for run in runs.iter().filter(|run| matches!(text(run, "state"), "failed" | "errored" | "timed_out")) {
+    let has_evidence = |run: &&Value| matches!(text(run, "state"), "failed" | "errored" | "timed_out" | "cancelled");
+    for run in runs.iter().filter(has_evidence) {
         if let Some(evidence) = some(run, "evidence") {
             output::print(format!("\n{}:", printable(run, "policy")))?;
             for line in evidence.lines() {

@@ -1,6 +1,7 @@
 //! A webhook's delivery: is it GitHub's, was it dealt with before, and what comes of it.
 
 use github::events::{Delivery, Heard, heard};
+use github::sighting::Sighting;
 use github::signature;
 use jiff::Timestamp;
 use model::github::GithubKind;
@@ -45,6 +46,10 @@ impl Received {
     fn new(action: &'static str) -> Self {
         Self { success: true, action, reason: None, subjects: vec![] }
     }
+
+    fn ignored(reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..Self::new("ignored") }
+    }
 }
 
 impl Coordinator {
@@ -81,9 +86,9 @@ impl Coordinator {
             return Err(Failure::field("X-GitHub-Delivery", "must name the delivery"));
         }
         let delivery = Delivery { id, event, body, arrived_at: Timestamp::now() };
-        let sightings = match heard(delivery, repository, &settings.merge_label) {
-            Ok(Heard::Sightings(sightings)) => sightings,
-            Ok(Heard::Ignored(reason)) => return Ok(Received { reason: Some(reason), ..Received::new("ignored") }),
+        let heard = match heard(delivery, repository, &settings.merge_label) {
+            Ok(Heard::Ignored(reason)) => return Ok(Received::ignored(reason)),
+            Ok(heard) => heard,
             Err(why) => return Err(Failure::field("body", why)),
         };
         let records = Records { coordinator: self, project: self.default_project() };
@@ -93,20 +98,36 @@ impl Coordinator {
             return Ok(Received::new("repeated"));
         }
         let mut received = Received::new("handled");
-        let mut news = vec![];
-        for sighting in &sightings {
-            news.extend(records.take_in(sighting).await?);
-        }
-        if !news.is_empty() {
-            let mut desk = Desk::open(records, None).await?;
-            for name in &news {
-                desk.settle(name).await?;
-                received.subjects.push(name.in_words());
+        match heard {
+            Heard::Sightings(sightings) => received.subjects = self.see(records, &sightings).await?,
+            Heard::WorkflowEnded(run) => {
+                let Some(ended) = records.workflow_ended(&run).await? else {
+                    // It is not remembered either: others' workflows are none of our business, however many they are.
+                    return Ok(Received::ignored("it is no workflow that verifies for us, or that was told before"));
+                };
+                received.subjects.push(format!("{} of {}", ended.policy, ended.revision));
             }
-            self.github_news.notify_one();
+            Heard::Ignored(_) => {}
         }
         // Last of all: what failed on the way may be sent again. Another who was faster has remembered it.
         records.write(&name, 0, &event, Some(REMEMBERED_SECONDS)).await?;
         Ok(received)
+    }
+
+    /// Takes in what was seen, and does what follows. Tells what of it was new.
+    async fn see(&self, records: Records<'_>, sightings: &[Sighting]) -> Result<Vec<String>, Failure> {
+        let mut news = vec![];
+        for sighting in sightings {
+            news.extend(records.take_in(sighting).await?);
+        }
+        if news.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut desk = Desk::open(records, None).await?;
+        for name in &news {
+            desk.settle(name).await?;
+        }
+        self.github_news.notify_one();
+        Ok(news.iter().map(Name::in_words).collect())
     }
 }

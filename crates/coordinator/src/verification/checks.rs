@@ -108,7 +108,8 @@ fn way_on(branch: &str) -> String {
 }
 
 fn why(failed: &Changeset) -> String {
-    let Some(run) = failed.runs.iter().find(|run| run.state.is_bad()) else {
+    let ended = failed.runs.iter().find(|run| run.state.is_bad());
+    let Some(run) = ended.or_else(|| failed.runs.iter().find(|run| run.state.ends_all())) else {
         return failed.note.clone().unwrap_or_default();
     };
     let said = run.evidence.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();

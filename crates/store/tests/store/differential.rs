@@ -574,7 +574,7 @@ fn what() -> impl Strategy<Value = What> {
     let submit_changeset = (one(FINGERPRINTS), triggers, option::weighted(0.3, feature()), policies).prop_map(
         |(revision, trigger, feature, policies)| What::SubmitChangeset { revision, trigger, feature, policies },
     );
-    let executor = || select(vec![Executor::Inline, Executor::Command, Executor::Human]);
+    let executor = || select(vec![Executor::Inline, Executor::Command, Executor::Github, Executor::Human]);
     let planned_run = (0_u8..3, executor(), any::<bool>(), option::of(one(FINGERPRINTS)));
     let plan_changeset = (0_u8..3, vec(planned_run, 0..5), option::weighted(0.1, one(TEXTS)))
         .prop_map(|(changeset, runs, trouble)| What::PlanChangeset { changeset, runs, trouble });
@@ -588,6 +588,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(RunVerdict::Failed),
         1 => Just(RunVerdict::Errored),
         1 => Just(RunVerdict::TimedOut),
+        1 => Just(RunVerdict::Cancelled),
         2 => Just(RunVerdict::Accepted),
     ];
     let report_run = (0_u8..3, run_token(), verdict, option::of(one(TEXTS)))
@@ -1440,7 +1441,7 @@ fn check_changesets(changesets: &[Changeset], now: Timestamp) -> Checked<()> {
     for changeset in changesets {
         prop_assert_eq!(changeset.state.is_open(), changeset.ended_at.is_none(), "{:?}", changeset);
         let all_passed = changeset.runs.iter().all(|run| run.state == RunState::Passed);
-        let any_bad = changeset.runs.iter().any(|run| run.state.is_bad());
+        let any_bad = changeset.runs.iter().any(|run| run.state.ends_all());
         match changeset.state {
             ChangesetState::Queued => prop_assert!(changeset.runs.is_empty(), "{changeset:?}"),
             ChangesetState::Running => prop_assert!(!all_passed && !any_bad, "{changeset:?}"),
