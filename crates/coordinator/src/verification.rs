@@ -173,7 +173,7 @@ pub(crate) async fn submit(context: &Context<'_>, wanted: Wanted) -> Result<(Uui
 }
 
 /// Whose work a revision is: that of the agent in the branch's name, `agent/AGENT/TASK`.
-fn owner(revision: &str) -> Option<AgentId> {
+pub(crate) fn owner(revision: &str) -> Option<AgentId> {
     let (agent, task) = revision.strip_prefix("agent/")?.split_once('/')?;
     AgentId::new(agent).ok().filter(|_| !task.is_empty())
 }

@@ -276,6 +276,19 @@ impl Git {
     }
 }
 
+impl Git {
+    /// Brings a commit that a remote has, under no name.
+    ///
+    /// # Errors
+    /// [`Error`] when the remote cannot be reached, or has or shows no such commit.
+    pub fn fetch_commit(&self, remote: &str, commit: &ObjectId) -> Result<(), Error> {
+        remote_name(remote)?;
+        let options = ["fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+        let arguments = [options.as_slice(), &[remote, commit.as_str()]].concat();
+        self.run().limit(REMOTE_LIMIT.max(self.limit)).output(&arguments).map(drop)
+    }
+}
+
 /// A name that git cannot take for an option, a pattern or a short name.
 fn full_name(name: &str) -> Result<(), Error> {
     let is_good = name.starts_with("refs/")

@@ -37,10 +37,25 @@ pub struct Delivery<'a> {
 pub enum Heard {
     /// This was seen.
     Sightings(Vec<Sighting>),
+    /// Commits were pushed to a branch, and this was seen of it: nothing, if it is no agent's.
+    Pushed(Pushed, Vec<Sighting>),
     /// A run of a workflow has ended.
     WorkflowEnded(Box<Run>),
     /// Nothing that matters to us, for this reason.
     Ignored(&'static str),
+}
+
+/// A branch that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name.
+    pub branch: String,
+    /// Its latest commit.
+    pub commit: String,
+    /// Who pushed, as GitHub calls them.
+    pub pusher: String,
+    /// The branch that others are merged into, where GitHub tells.
+    pub default_branch: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +84,14 @@ struct PushEvent {
     deleted: bool,
     #[serde(default)]
     commits: Vec<PushedCommit>,
+    #[serde(default)]
+    sender: Option<Sender>,
     repository: PushedRepository,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    login: String,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +107,8 @@ struct PushedCommit {
 #[derive(Deserialize)]
 struct PushedRepository {
     pushed_at: PushedAt,
+    #[serde(default)]
+    default_branch: Option<String>,
 }
 
 /// GitHub writes it one way in pushes and another way elsewhere.
@@ -147,7 +171,14 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
                 _ => Heard::Ignored("that a workflow has begun does not matter"),
             });
         }
-        "push" => of_push(&read(delivery.body)?, told_at)?.into_iter().collect(),
+        "push" => {
+            let push: PushEvent = read(delivery.body)?;
+            let sighting = of_push(&push, told_at)?;
+            if let Some(pushed) = pushed(push) {
+                return Ok(Heard::Pushed(pushed, sighting.into_iter().collect()));
+            }
+            sighting.into_iter().collect()
+        }
         _ => of_delete(&read(delivery.body)?, told_at)?.into_iter().collect(),
     };
     Ok(match sightings {
@@ -179,6 +210,13 @@ fn of_push(push: &PushEvent, told_at: Timestamp) -> Result<Option<Sighting>, Str
         Seen::Pushed { files, sha: push.after.clone() }
     };
     of_ref(branch, &push.repository, told_at, seen).map(Some)
+}
+
+/// The branch that a push has moved, or begun.
+fn pushed(push: PushEvent) -> Option<Pushed> {
+    let branch = push.name.strip_prefix("refs/heads/").filter(|_| !push.deleted)?.to_owned();
+    let pusher = push.sender.map(|sender| sender.login).unwrap_or_default();
+    Some(Pushed { branch, commit: push.after, pusher, default_branch: push.repository.default_branch })
 }
 
 fn of_delete(delete: &DeleteEvent, told_at: Timestamp) -> Result<Option<Sighting>, String> {

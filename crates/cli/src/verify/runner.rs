@@ -97,15 +97,21 @@ impl Runner {
         planning::find(&self.git, revision, Against::Target(target)).map_err(git_failed)
     }
 
-    /// What a revision is here; what the remote has of a branch is fetched.
+    /// What a revision is here; what only the remote has is fetched.
     pub fn find(&self, revision: &str) -> Result<Option<Found>, Trouble> {
         let found = self.find_here(revision)?;
-        if found.is_some() || ObjectId::new(revision).is_ok() {
+        if found.is_some() {
             return Ok(found);
         }
-        let (theirs, ours) = (format!("refs/heads/{revision}"), format!("refs/remotes/origin/{revision}"));
-        match self.git.fetch("origin", &theirs, &ours) {
-            Ok(_) => self.find_here(revision),
+        let fetched = match ObjectId::new(revision) {
+            Ok(commit) => self.git.fetch_commit("origin", &commit),
+            Err(_) => {
+                let (theirs, ours) = (format!("refs/heads/{revision}"), format!("refs/remotes/origin/{revision}"));
+                self.git.fetch("origin", &theirs, &ours).map(drop)
+            }
+        };
+        match fetched {
+            Ok(()) => self.find_here(revision),
             // There is no such remote, or no such branch, or it is no name of one.
             Err(_) => Ok(None),
         }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use model::github::GithubKind;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
+use super::pushes::{self, Became};
 use super::records::{Name, Records, Stored};
 use super::settle::Desk;
 use crate::Coordinator;
@@ -40,11 +42,14 @@ pub struct Received {
     /// What it told of that was new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
+    /// What verifies the commit that was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changeset_id: Option<Uuid>,
 }
 
 impl Received {
     fn new(action: &'static str) -> Self {
-        Self { success: true, action, reason: None, subjects: vec![] }
+        Self { success: true, action, reason: None, subjects: vec![], changeset_id: None }
     }
 
     fn ignored(reason: &'static str) -> Self {
@@ -100,6 +105,16 @@ impl Coordinator {
         let mut received = Received::new("handled");
         match heard {
             Heard::Sightings(sightings) => received.subjects = self.see(records, &sightings).await?,
+            Heard::Pushed(pushed, sightings) => {
+                received.subjects = self.see(records, &sightings).await?;
+                let desk = Desk::open(records, None).await?;
+                match pushes::verify(&desk, &pushed).await? {
+                    Became::Submitted(changeset_id) => received.changeset_id = Some(changeset_id),
+                    // Others' branches are none of our business, however many they are.
+                    Became::Nothing(why) if sightings.is_empty() => return Ok(Received::ignored(why)),
+                    Became::Nothing(_) => {}
+                }
+            }
             Heard::WorkflowEnded(run) => {
                 let Some(ended) = records.workflow_ended(&run).await? else {
                     // It is not remembered either: others' workflows are none of our business, however many they are.

@@ -217,6 +217,7 @@ impl Contents {
         let body = json!({
             "ref": format!("refs/heads/{branch}"), "after": sha, "deleted": false,
             "commits": [{"added": files, "modified": [], "removed": []}], "repository": self.repository(Value::Null),
+            "sender": {"login": "zoe"},
         });
         self.tell("push", body);
         let pulls: Vec<u64> = self.issues.iter().filter(|(_, issue)| issue.state == "open").map(|(n, _)| *n).collect();
@@ -340,7 +341,7 @@ impl Contents {
 
     fn repository(&self, pushed_at: Value) -> Value {
         let pushed_at = if pushed_at.is_null() { (self.pushed / 1000).into() } else { pushed_at };
-        json!({"full_name": REPOSITORY, "pushed_at": pushed_at})
+        json!({"full_name": REPOSITORY, "pushed_at": pushed_at, "default_branch": "main"})
     }
 
     fn instant(&self, milliseconds: i64) -> String {

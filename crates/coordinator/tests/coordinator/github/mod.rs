@@ -3,6 +3,7 @@
 mod converging;
 mod fake;
 mod following;
+mod pushes;
 mod workflows;
 
 use std::collections::BTreeSet;
