@@ -1,4 +1,4 @@
-//! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`.
+//! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`, or by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -87,6 +87,22 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Reads one by itself: the fields of a `[[verification]]` but for the name.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with line and field.
+    pub fn parse(name: &str, text: &str) -> Result<Self, BadPolicies> {
+        let written: Written = read(text)?;
+        let mut checker = Checker { text, bad: vec![], names: BTreeSet::new() };
+        if let Some(twice) = &written.name {
+            checker.wrong(twice.span().start, "name", "is given beside the text".into());
+        }
+        match checker.check(0, name.to_owned(), written).filter(|_| checker.bad.is_empty()) {
+            Some(policy) => Ok(policy),
+            None => Err(BadPolicies(checker.bad)),
+        }
+    }
+
     /// Does a person have a say?
     pub fn asks_a_person(&self) -> bool {
         self.executor == Executor::Human || self.approval == Approval::Needed
@@ -115,15 +131,29 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong, with line and field.
     pub fn parse(text: &str) -> Result<Self, BadPolicies> {
-        let written: WrittenFile = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            BadPolicies(vec![format!("line {line}: verification: {}", error.message())])
-        })?;
+        let written: WrittenFile = read(text)?;
         let mut checker = Checker { text, bad: vec![], names: BTreeSet::new() };
-        let mut policies: Vec<Policy> =
-            written.verification.into_iter().filter_map(|policy| checker.check(policy)).collect();
-        policies.sort_by_key(|policy| policy.tier);
+        let mut policies = vec![];
+        for written in written.verification {
+            let (start, mut written) = (written.span().start, written.into_inner());
+            match written.name.take() {
+                Some(name) => policies.extend(checker.check_named(start, &name, written)),
+                None => checker.wrong(start, "name", "is missing".into()),
+            }
+        }
+        policies.sort_by_key(|policy: &Policy| policy.tier);
         if checker.bad.is_empty() { Ok(Self(policies)) } else { Err(BadPolicies(checker.bad)) }
+    }
+
+    /// With these, too. Of two with one name that which is here already counts, so that nothing takes its place.
+    pub fn with(mut self, others: impl IntoIterator<Item = Policy>) -> Self {
+        for other in others {
+            if self.named(&other.name).is_none() {
+                self.0.push(other);
+            }
+        }
+        self.0.sort_by_key(|policy| policy.tier);
+        self
     }
 
     /// All of them.
@@ -151,7 +181,7 @@ struct WrittenFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    name: Spanned<String>,
+    name: Option<Spanned<String>>,
     globs: Vec<Spanned<String>>,
     #[serde(default)]
     exclude: Vec<Spanned<String>>,
@@ -176,15 +206,27 @@ struct Checker<'a> {
     names: BTreeSet<String>,
 }
 
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, BadPolicies> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        BadPolicies(vec![format!("line {line}: verification: {}", error.message())])
+    })
+}
+
 impl Checker<'_> {
-    fn check(&mut self, written: Spanned<Written>) -> Option<Policy> {
-        let (start, before) = (written.span().start, self.bad.len());
-        let written = written.into_inner();
-        let name = written.name.get_ref().clone();
+    fn check_named(&mut self, start: usize, name: &Spanned<String>, written: Written) -> Option<Policy> {
+        if self.names.insert(name.get_ref().clone()) {
+            return self.check(start, name.get_ref().clone(), written);
+        }
+        let why = format!("{:?} is the name of another policy", name.get_ref());
+        self.wrong(name.span().start, "name", why);
+        self.check(start, name.get_ref().clone(), written).and(None)
+    }
+
+    fn check(&mut self, start: usize, name: String, written: Written) -> Option<Policy> {
+        let before = self.bad.len();
         if name.is_empty() || name.len() > NAME_LIMIT || name.contains(char::is_control) {
-            self.wrong(written.name.span().start, "name", format!("must be 1 to {NAME_LIMIT} bytes of text"));
-        } else if !self.names.insert(name.clone()) {
-            self.wrong(written.name.span().start, "name", format!("{name:?} is the name of another policy"));
+            self.wrong(start, "name", format!("must be 1 to {NAME_LIMIT} bytes of text"));
         }
         if written.globs.is_empty() {
             self.wrong(start, "globs", "must name at least one glob, such as \"**\"".into());
@@ -422,6 +464,29 @@ command = ["true"]
         ] {
             let lines = of(bad).unwrap_err();
             assert!(lines.len() == 1 && lines[0].starts_with(place), "{bad}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_by_itself_is_read_alike_and_takes_nobody_s_place() {
+        let alone = Policy::parse("tests", "globs = ['**']\ntier = 0\ncommand = ['true']").unwrap();
+        let more = Policy::parse("more", "globs = ['**']\ntier = 1\ncommand = ['true']").unwrap();
+        let all = Policies::parse(GOOD).unwrap().with([alone, more]);
+        let names: Vec<_> = all.all().iter().map(|policy| (policy.name.as_str(), policy.tier.get())).collect();
+        assert_eq!(names, [("format", 0), ("more", 1), ("tests", 2), ("look", 4)]);
+        for (name, text, why) in [
+            ("", "globs = ['**']\ntier = 0\ncommand = ['true']", "line 1: verification.name: must be 1 to 64"),
+            (
+                "a",
+                "globs = ['**']\ntier = 0\nname = 'b'\ncommand = ['true']",
+                "line 3: verification.name: is given beside",
+            ),
+            ("a", "globs = ['**']\ntier = 7\ncommand = ['true']", "line 2: verification.tier: must be 0 to 4"),
+            ("a", "[[verification]]\nglobs = ['**']", "line 1: verification: unknown field `verification`"),
+            ("a", "globs =", "line 1: verification: "),
+        ] {
+            let BadPolicies(lines) = Policy::parse(name, text).unwrap_err();
+            assert!(lines.len() == 1 && lines[0].starts_with(why), "{text}: {lines:?}");
         }
     }
 

@@ -55,12 +55,14 @@ pub struct Run {
 pub async fn run(desk: &Desk, run: Run) -> anyhow::Result<Exit> {
     let settings = desk.coordinator.settings();
     let refused = |code, message: String| Trouble::new(Exit::Refused, code, message);
-    if settings.verification.all().is_empty() && !run.unverified {
+    let policies =
+        desk.coordinator.verification_policies(desk.coordinator.default_project()).await.map_err(Trouble::from)?;
+    if policies.all().is_empty() && !run.unverified {
         let message = "nothing would be tested: say in coordinator.toml what must pass, as [[verification]] with name, globs, \
                        tier and command (docs/merging.md), or land without a test by --unverified";
         return Err(refused("nothing_verifies", message.into()).into());
     }
-    let on_github = settings.verification.all().iter().find(|policy| policy.workflow.is_some());
+    let on_github = policies.all().iter().find(|policy| policy.workflow.is_some());
     if let (Some(policy), Err(why)) = (on_github, settings.github.connection()) {
         return Err(refused("github_not_set_up", format!("{} runs on GitHub: {why}", policy.name)).into());
     }
@@ -135,7 +137,7 @@ fn land(
         })?,
     };
     let json = desk.json;
-    let verifier = Recorded::new(verifying.clone(), desk.coordinator.settings().verification.clone());
+    let verifier = Recorded::new(verifying.clone(), verifying.policies()?);
     let mut queue = Coordinated { desk, handle, verifying, known, taken: BTreeSet::new(), owners: BTreeMap::new() };
     let mut runner = Runner {
         git,

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use coordinator::github::sync::Interrupted;
 use coordinator::github::workflows::{BRANCHES, Ended, branch_of, external_id, workflow_of};
-use coordinator::settings::Settings;
 use git::{Git, ObjectId};
 use github::workflows::RunStatus;
 use github::{Client, Error, Patience};
 use tokio::runtime::Handle;
 use uuid::Uuid;
+use verification::Policies;
 use verification::policy::{COMMIT_INPUT, RUN_INPUT, Workflow};
 
 use crate::desk::Desk;
@@ -156,7 +156,12 @@ impl Actions {
     /// Removes the branches of runs that are over, and stops what still runs there. What does not work is said: the next one
     /// removes it.
     pub fn tidy(&self) {
-        for remote in remotes(self.desk.coordinator.settings()) {
+        let coordinator = &self.desk.coordinator;
+        let policies = match self.handle.block_on(coordinator.verification_policies(coordinator.default_project())) {
+            Ok(policies) => policies,
+            Err(failure) => return output::complain(failure.message()),
+        };
+        for remote in remotes(&policies) {
             let below = format!("refs/heads/{}", BRANCHES.trim_end_matches('/'));
             match self.git.remote_refs(&remote, &below) {
                 Ok(refs) => refs.iter().for_each(|(name, commit)| {
@@ -189,7 +194,7 @@ impl Actions {
 }
 
 /// The remotes that commits are pushed to for workflows.
-fn remotes(settings: &Settings) -> BTreeSet<String> {
-    let workflows = settings.verification.all().iter().filter_map(|policy| policy.workflow.as_ref());
+fn remotes(policies: &Policies) -> BTreeSet<String> {
+    let workflows = policies.all().iter().filter_map(|policy| policy.workflow.as_ref());
     workflows.map(|workflow| workflow.remote.clone()).collect()
 }

@@ -72,6 +72,8 @@ enum View {
         #[arg(long, value_name = "NUMBER", default_value_t = 20)]
         limit: u32,
     },
+    /// List what must pass for which changes: the policies of coordinator.toml and of the project
+    Policies,
     /// Show how verification fares, by agent and by tier
     Metrics,
 }
@@ -91,12 +93,16 @@ pub async fn run(desk: &Desk, verify: Verify) -> anyhow::Result<Exit> {
             let answer = desk.ask("list_changesets", request).await?;
             desk.answer(&answer, show::changesets)
         }
+        Some(View::Policies) => {
+            let answer = desk.ask("list_verification_policies", json!({})).await?;
+            desk.answer(&answer, show::policies)
+        }
         Some(View::Metrics) => {
             let answer = desk.ask("verification_metrics", json!({})).await?;
             desk.answer(&answer, show::metrics)
         }
         None => {
-            let worktree = ground(desk)?;
+            let worktree = ground(desk).await?;
             let (desk, handle) = (desk.clone(), Handle::current());
             // Git and commands are waited for, which would hold up the coordinator here.
             tokio::task::spawn_blocking(move || {
@@ -109,12 +115,12 @@ pub async fn run(desk: &Desk, verify: Verify) -> anyhow::Result<Exit> {
 }
 
 /// The repository, where there are policies at all.
-fn ground(desk: &Desk) -> Result<PathBuf, Trouble> {
+async fn ground(desk: &Desk) -> Result<PathBuf, Trouble> {
     let settings = desk.coordinator.settings();
     let refused = |code, message: &str| Trouble::new(Exit::Refused, code, message);
-    if settings.verification.all().is_empty() {
+    if desk.coordinator.verification_policies(desk.coordinator.default_project()).await?.all().is_empty() {
         let message = "nothing would be verified: say in coordinator.toml what must pass, as [[verification]] with name, \
-                       globs, tier and command (docs/verification.md)";
+                       globs, tier and command, or have an admin put a policy (docs/verification.md)";
         return Err(refused("nothing_verifies", message));
     }
     settings.worktree.clone().ok_or_else(|| refused("no_repository", "this is no git repository"))
@@ -131,7 +137,7 @@ fn one(desk: &Desk, runner: &Runner, run: &Run) -> anyhow::Result<Exit> {
         let message = format!("there is no branch {revision:?} here or at origin, nor a commit with this full id");
         return Err(Trouble::new(Exit::Refused, "no_such_revision", message).into());
     };
-    let policies = &desk.coordinator.settings().verification;
+    let policies = runner.policies()?;
     if let Some(unknown) = run.policy.iter().find(|name| policies.named(name).is_none()) {
         let known: Vec<&str> = policies.all().iter().map(|policy| policy.name.as_str()).collect();
         return Err(Trouble::usage(format!("there is no policy {unknown}: there are {}", known.join(", "))).into());

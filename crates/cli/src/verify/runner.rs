@@ -13,7 +13,7 @@ use model::verification::PlannedRun;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use verification::inline::Stop;
-use verification::{Checker, Executor, Inline, Key, Policy, Question, Workflow};
+use verification::{Checker, Executor, Inline, Key, Policies, Policy, Question, Workflow};
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
@@ -64,6 +64,12 @@ impl Runner {
     /// Calls an operation.
     pub fn ask(&self, operation: &str, request: Value) -> Result<Value, Trouble> {
         self.handle.block_on(self.desk.ask(operation, request))
+    }
+
+    /// What must pass, as it is now.
+    pub fn policies(&self) -> Result<Policies, Trouble> {
+        let coordinator = &self.desk.coordinator;
+        Ok(self.handle.block_on(coordinator.verification_policies(coordinator.default_project()))?)
     }
 
     /// The changeset.
@@ -119,11 +125,11 @@ impl Runner {
 
     /// Plans a changeset with the policies that stand here.
     pub fn plan(&self, id: &str, found: &Found, only: Option<&[String]>) -> Result<(), Trouble> {
-        let policies = &self.desk.coordinator.settings().verification;
+        let policies = &self.policies()?;
         let unknown: Vec<&str> =
             only.unwrap_or_default().iter().filter(|name| policies.named(name).is_none()).map(String::as_str).collect();
         if !unknown.is_empty() {
-            let trouble = format!("coordinator.toml has no policy {}", unknown.join(", "));
+            let trouble = format!("there is no policy {}: coordinator verify policies lists them", unknown.join(", "));
             return self.ask("plan_verification", json!({"changeset_id": id, "trouble": trouble})).map(drop);
         }
         self.plan_with(id, found, &planning::needed(policies, &found.changed, only))
@@ -257,8 +263,12 @@ impl Runner {
             self.ask("report_verification", with(is_mine, json!({"verdict": verdict, "summary": summary})))
                 .map(|answer| text(&answer, "state").to_owned())
         };
-        let Some(policy) = self.desk.coordinator.settings().verification.named(name) else {
-            return report("errored", format!("the runner's coordinator.toml has no policy {name}"));
+        let policies = self.policies()?;
+        let Some(policy) = policies.named(name) else {
+            return report(
+                "errored",
+                format!("neither the runner's coordinator.toml nor the project has a policy {name}"),
+            );
         };
         let (commit, tree) = (text(changeset, "commit"), text(changeset, "tree"));
         let Ok(id) = ObjectId::new(commit) else {

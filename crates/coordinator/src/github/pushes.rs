@@ -35,7 +35,7 @@ pub(super) enum Became {
 pub(super) async fn verify(desk: &Desk<'_>, pushed: &Pushed) -> Result<Became, Failure> {
     let coordinator = desk.records.coordinator;
     let Pushed { branch, commit, pusher, default_branch } = pushed;
-    if coordinator.settings().verification.all().is_empty() {
+    if coordinator.verification_policies(desk.records.project).await?.all().is_empty() {
         return Ok(Became::Nothing("no policy asks for anything to be verified"));
     }
     if branch.starts_with(workflows::BRANCHES) {

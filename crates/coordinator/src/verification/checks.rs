@@ -29,7 +29,7 @@ pub struct Question {
 
 /// Runs them. Where people have to be asked and nobody has, they are asked.
 pub async fn checks(context: &Context<'_>, question: Question) -> Result<Vec<MergeCheck>, Failure> {
-    let policies = &context.coordinator.settings().verification;
+    let policies = &context.coordinator.verification_policies(context.project).await?;
     if policies.all().is_empty() {
         return Ok(vec![]);
     }
