@@ -1,16 +1,15 @@
 //! `coordinator guard`: what would this command destroy, send or give away? Needs no database.
 
-use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use guardrails::{Decision, Guard, PROFILES, Packs, Request, Trust, Verdict};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments::Globals;
 use crate::desk::at_desk;
 use crate::exit::{Exit, Trouble};
-use crate::{guard_packs, output};
+use crate::{guard_packs, lines, output};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -75,7 +74,7 @@ pub fn run(globals: &Globals, mut check: Check) -> anyhow::Result<Exit> {
     let trust = check.profile.as_deref().map(trust).transpose()?;
     let guard = guard(check)?;
     if check.jsonl {
-        return lines(&guard, check, trust);
+        return lines::answer_each(|text, number| answer(&guard, check, trust, text, number));
     }
     let command = check.command.as_deref().unwrap_or_default();
     let request =
@@ -116,42 +115,31 @@ fn trust(profile: &str) -> Result<Trust, Trouble> {
     })
 }
 
-/// Answers line by line, as long as there are any.
-fn lines(guard: &Guard, check: &Check, trust_of_all: Option<Trust>) -> anyhow::Result<Exit> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut input = io::stdin().lock();
-    let mut bytes = vec![];
-    for number in 1.. {
-        bytes.clear();
-        if input.read_until(b'\n', &mut bytes)? == 0 {
-            break;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        if text.trim().is_empty() {
-            continue;
-        }
-        let line: Line = serde_json::from_str(&text).map_err(|error| {
-            Trouble::usage(format!("line {number} of standard input is no {{\"id\", \"command\"}}: {error}"))
-        })?;
-        let trust = line.profile.as_deref().map(trust).transpose()?.or(trust_of_all);
-        let request = Request {
-            command: &line.command,
-            cwd: line.cwd.as_deref().or(check.cwd.as_deref()),
-            home: line.home.as_deref().or(check.home.as_deref()),
-            trust,
-            ..Request::default()
-        };
-        let start = Instant::now();
-        let verdict = guard.check(&request);
-        let us = start.elapsed().as_micros();
-        let mut rules: Vec<&str> = verdict.violations.iter().map(|violation| violation.rule.as_str()).collect();
-        rules.dedup();
-        let answer = json!({"id": line.id, "verdict": verdict.decision, "rules": rules, "reason": verdict.reason(), "us": us as u64});
-        writeln!(out, "{answer}")?;
-        // Whoever asks line by line waits for this one.
-        out.flush()?;
-    }
-    Ok(Exit::Done)
+/// The answer to a line.
+fn answer(
+    guard: &Guard,
+    check: &Check,
+    trust_of_all: Option<Trust>,
+    text: &str,
+    number: usize,
+) -> anyhow::Result<Value> {
+    let line: Line = serde_json::from_str(text).map_err(|error| {
+        Trouble::usage(format!("line {number} of standard input is no {{\"id\", \"command\"}}: {error}"))
+    })?;
+    let trust = line.profile.as_deref().map(trust).transpose()?.or(trust_of_all);
+    let request = Request {
+        command: &line.command,
+        cwd: line.cwd.as_deref().or(check.cwd.as_deref()),
+        home: line.home.as_deref().or(check.home.as_deref()),
+        trust,
+        ..Request::default()
+    };
+    let start = Instant::now();
+    let verdict = guard.check(&request);
+    let us = start.elapsed().as_micros();
+    let mut rules: Vec<&str> = verdict.violations.iter().map(|violation| violation.rule.as_str()).collect();
+    rules.dedup();
+    Ok(json!({"id": line.id, "verdict": verdict.decision, "rules": rules, "reason": verdict.reason(), "us": us as u64}))
 }
 
 /// The verdict for people.

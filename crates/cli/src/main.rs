@@ -23,6 +23,7 @@ mod handoffs;
 mod hook;
 mod init;
 mod keys;
+mod lines;
 mod locks;
 mod logs;
 mod mcp;

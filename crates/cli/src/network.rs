@@ -1,7 +1,6 @@
 //! `coordinator network`: which hosts agents may reach; asked, changed, listed, and learnt from this machine's set-up.
 
 mod learn;
-mod lines;
 mod machine;
 mod managers;
 
@@ -12,6 +11,7 @@ use crate::arguments::Globals;
 use crate::desk::{Desk, at_desk};
 use crate::exit::{Exit, Trouble};
 use crate::fields::{items, shown, some, text, when};
+use crate::lines;
 use crate::output::{self, Stream, Table};
 
 /// What to do with the rules.
@@ -90,7 +90,10 @@ pub struct Learn {
 /// Does it.
 pub fn run(globals: &Globals, network: Network) -> anyhow::Result<Exit> {
     match network {
-        Network::Check(check) if check.jsonl => lines::answer_all(),
+        // What is no text has no host: the character that replaces it is in none.
+        Network::Check(check) if check.jsonl => {
+            lines::answer_each(|text, number| Ok(network::line::answer(text, number)))
+        }
         Network::Check(check) => at_desk(globals, async |desk| self::check(desk, check).await),
         Network::Allow(Rules { rules, profile }) => change(globals, json!({"allow": rules, "profile": profile})),
         Network::Deny(Rules { rules, profile }) => change(globals, json!({"deny": rules, "profile": profile})),

@@ -19,8 +19,8 @@ use crate::failure::{Failure, in_words};
 use crate::guardrails::{REQUEST_SECONDS, RUN_COMMAND, command_fingerprint};
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
+use crate::paging::Page;
 use crate::redact::{kept, without_secrets};
-use crate::work::parse_cursor;
 
 /// How long an approval holds, where nobody says otherwise: once, and for a session.
 const HOLDS_MINUTES: (u32, u32) = (60, 8 * 60);
@@ -358,20 +358,17 @@ impl Operation for ListApprovals {
     const IS_LISTED: bool = false;
 
     async fn run(context: &Context<'_>, request: ListRequest) -> Result<ListAnswer, Failure> {
-        let limit = request.limit.unwrap_or(20);
+        let page = Page::asked(request.limit, request.cursor.as_deref())?;
         let agent_id = request.agent_id.map(AgentId::new).transpose();
         let filter = ApprovalFilter {
             status: request.status.map(ApprovalStatus::from),
             agent_id: agent_id.map_err(|bad| Failure::field("agent_id", bad.to_string()))?,
-            before: parse_cursor(request.cursor.as_deref())?,
-            // One more than asked for tells whether there is another page.
-            limit: limit + 1,
+            before: page.before,
+            limit: page.limit(),
             ..ApprovalFilter::default()
         };
-        let mut approvals = context.coordinator.store().approvals(context.project, &filter).await?;
-        let more = approvals.len() > limit as usize;
-        approvals.truncate(limit as usize);
-        let next_cursor = approvals.last().filter(|_| more).map(|approval| approval.seq.to_string());
+        let found = context.coordinator.store().approvals(context.project, &filter).await?;
+        let (approvals, next_cursor) = page.of(found, |approval| approval.seq);
         Ok(ListAnswer { approvals: approvals.into_iter().map(ApprovalView::from).collect(), next_cursor })
     }
 }

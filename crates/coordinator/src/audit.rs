@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
-use crate::work::{parse_cursor, storable};
+use crate::paging::Page;
+use crate::work::storable;
 
 /// Shows the trail.
 pub struct QueryAudit;
@@ -113,20 +114,18 @@ impl Operation for QueryAudit {
     const SELDOM: &'static [&'static str] = &["cursor", "since", "until"];
 
     async fn run(context: &Context<'_>, request: AuditRequest) -> Result<AuditAnswer, Failure> {
-        let limit = request.limit.unwrap_or(20);
+        let page = Page::asked(request.limit, request.cursor.as_deref())?;
         let filter = AuditFilter {
             agent_id: request.agent_id,
             operation: request.operation,
             since: request.since.map(storable),
             until: request.until.map(storable),
             success: request.success,
-            limit: limit + 1,
-            before: parse_cursor(request.cursor.as_deref())?,
+            limit: page.limit(),
+            before: page.before,
         };
-        let mut entries = context.coordinator.store().audit(context.project, &filter).await?;
-        let more = entries.len() > limit as usize;
-        entries.truncate(limit as usize);
-        let next_cursor = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
+        let found = context.coordinator.store().audit(context.project, &filter).await?;
+        let (entries, next_cursor) = page.of(found, |entry| entry.seq);
         Ok(AuditAnswer { entries: entries.into_iter().map(EntryView::from).collect(), next_cursor })
     }
 }

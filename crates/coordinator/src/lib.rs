@@ -40,6 +40,7 @@ pub mod merge_queue;
 pub mod messages;
 pub mod network;
 pub mod operation;
+mod paging;
 pub mod pipeline;
 pub mod policies;
 pub mod ports;
@@ -119,6 +120,15 @@ impl Coordinator {
     /// [`StoreError`] when it cannot be opened or belongs to a newer version.
     pub async fn open(settings: Settings) -> Result<Self, StoreError> {
         let store = settings.database.open().await?;
+        Ok(Self::new(store, settings))
+    }
+
+    /// The same, for a process that asks a few things, one after another, and ends: a hook.
+    ///
+    /// # Errors
+    /// As [`Coordinator::open`].
+    pub async fn open_briefly(settings: Settings) -> Result<Self, StoreError> {
+        let store = settings.database.open_briefly().await?;
         Ok(Self::new(store, settings))
     }
 

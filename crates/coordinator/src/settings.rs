@@ -215,6 +215,17 @@ impl Database {
         })
     }
 
+    /// The same, for a process that asks a few things, one after another, and ends.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub async fn open_briefly(&self) -> Result<Arc<dyn Store>, StoreError> {
+        match self {
+            Self::Sqlite { path } => Ok(Arc::new(SqliteStore::open_briefly(path, Clock::system())?)),
+            elsewhere => elsewhere.open().await,
+        }
+    }
+
     /// What it is and where, without a password or a key.
     pub fn describe(&self) -> String {
         match self {

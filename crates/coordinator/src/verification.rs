@@ -21,7 +21,7 @@ use crate::events::Looks;
 use crate::failure::{Failure, in_words};
 use crate::features::{feature_id, find};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
-use crate::work::parse_cursor;
+use crate::paging::Page;
 
 /// The most changesets that metrics are made of: the latest.
 const METRICS_LIMIT: u32 = 1000;
@@ -411,22 +411,19 @@ impl Operation for ListChangesets {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
 
     async fn run(context: &Context<'_>, request: ListRequest) -> Result<ListAnswer, Failure> {
-        let limit = request.limit.unwrap_or(20);
+        let page = Page::asked(request.limit, request.cursor.as_deref())?;
         let agent_id = request.agent_id.map(AgentId::new).transpose();
         let filter = ChangesetFilter {
             state: request.state.map(ChangesetState::from),
             agent_id: agent_id.map_err(|bad| Failure::field("agent_id", bad.to_string()))?,
             feature_id: request.feature_id.as_deref().map(feature_id).transpose()?,
             commit: request.commit,
-            before: parse_cursor(request.cursor.as_deref())?,
-            // One more than asked for tells whether there is another page.
-            limit: limit + 1,
+            before: page.before,
+            limit: page.limit(),
             ..ChangesetFilter::default()
         };
-        let mut changesets = context.coordinator.store().changesets(context.project, &filter).await?;
-        let more = changesets.len() > limit as usize;
-        changesets.truncate(limit as usize);
-        let next_cursor = changesets.last().filter(|_| more).map(|changeset| changeset.seq.to_string());
+        let found = context.coordinator.store().changesets(context.project, &filter).await?;
+        let (changesets, next_cursor) = page.of(found, |changeset| changeset.seq);
         let changesets = changesets.into_iter().map(ChangesetView::from).collect();
         Ok(ListAnswer { success: true, changesets, next_cursor })
     }

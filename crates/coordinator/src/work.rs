@@ -18,6 +18,7 @@ use crate::failure::{Failure, in_words};
 use crate::guardrails::told_by;
 use crate::identity::{hash, hex};
 use crate::operation::{Access, BodyIdentity, Context, Operation, Route};
+use crate::paging::Page;
 use crate::verification::after_task;
 
 /// Adds a task.
@@ -551,7 +552,6 @@ impl Operation for ListTasks {
     const BODY_IDENTITY: BodyIdentity = BodyIdentity::None;
 
     async fn run(context: &Context<'_>, request: ListRequest) -> Result<ListAnswer, Failure> {
-        let limit = request.limit.unwrap_or(20);
         // A cancelled task is a failed one with the orchestrator's code.
         let (status, error_code) = match request.status {
             None => (None, None),
@@ -562,20 +562,11 @@ impl Operation for ListTasks {
             Some(StatusName::Failed) => (Some(TaskStatus::Failed), None),
             Some(StatusName::Cancelled) => (Some(TaskStatus::Failed), Some(CANCELLED.into())),
         };
-        let before = parse_cursor(request.cursor.as_deref())?;
-        // One more than asked for tells whether there is another page.
-        let filter = TaskFilter { status, error_code, task_type: request.task_type, limit: limit + 1, before };
-        let mut tasks = context.coordinator.store().tasks(context.project, &filter).await?;
-        let more = tasks.len() > limit as usize;
-        tasks.truncate(limit as usize);
-        let next_cursor = tasks.last().filter(|_| more).map(|task| task.seq.to_string());
+        let page = Page::asked(request.limit, request.cursor.as_deref())?;
+        let (limit, before) = (page.limit(), page.before);
+        let filter = TaskFilter { status, error_code, task_type: request.task_type, limit, before };
+        let found = context.coordinator.store().tasks(context.project, &filter).await?;
+        let (tasks, next_cursor) = page.of(found, |task| task.seq);
         Ok(ListAnswer { tasks: tasks.into_iter().map(TaskView::from).collect(), next_cursor })
     }
-}
-
-/// A cursor is the position of the last row of the page before.
-pub(crate) fn parse_cursor(cursor: Option<&str>) -> Result<Option<i64>, Failure> {
-    cursor
-        .map(|text| text.parse::<i64>().map_err(|_| Failure::field("cursor", "must be the next_cursor of an answer")))
-        .transpose()
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::call::{Arg, program_name, span_of};
+use crate::effect::{Kind, Place};
 use crate::flow::Flow;
 use crate::options::{Grammar, Options};
 use crate::place::Base;
@@ -70,9 +71,17 @@ impl Walker<'_> {
         {
             program = found;
         }
+        if program == "cargo" && args.get(1).is_some_and(|arg| arg.text.starts_with('+')) {
+            // `cargo +nightly publish`: which toolchain it is does not matter.
+            let line = [&args[..1], &args[2..]].concat();
+            return self.invoke(&line, stdin);
+        }
         self.judge(&program, args);
         self.touches(&program, args);
         self.reaches(&program, args);
+        if matches!(program.as_str(), "ssh" | "autossh") && stdin.is_secret() {
+            self.effect(Kind::Send, Place::None, &first.with(".env"), "");
+        }
         if let Some(flow) = self.builtin(&program, args, stdin) {
             return flow;
         }

@@ -37,7 +37,8 @@ impl Language {
             "perl" => Self::Perl,
             "ruby" | "irb" | "jruby" => Self::Ruby,
             "php" => Self::Php,
-            "lua" | "luajit" | "rscript" | "osascript" | "julia" | "groovy" | "elixir" | "r" => Self::Other,
+            "lua" | "luajit" | "rscript" | "osascript" | "julia" | "groovy" | "elixir" | "iex" | "r" | "jshell"
+            | "scala" | "clojure" | "clj" | "bb" | "guile" | "racket" | "raku" => Self::Other,
             _ => return None,
         })
     }
@@ -49,7 +50,8 @@ impl Language {
             Self::JavaScript => &["-e", "--eval", "-p", "--print", "-pe"],
             Self::Perl => &["-e", "-E"],
             Self::Php => &["-r"],
-            Self::Ruby | Self::Other => &["-e"],
+            Self::Ruby => &["-e"],
+            Self::Other => &["-e", "-c", "--eval"],
             Self::Awk => &[],
         }
     }
@@ -146,6 +148,7 @@ const RUNS: &[&str] = &[
     "execute",
     "sh",
     "startfile",
+    "shell",
 ];
 const DELETES_TREES: &[&str] = &[
     "rmtree",
@@ -569,7 +572,13 @@ impl Snippet {
                 walker.snippet_code(self.language, &arg);
             }
         } else if runs {
-            self.run_command(walker, &arguments, &last, span.clone());
+            match self.tokens[..at].last().map(|before| before.kind.clone()) {
+                // `"...".execute()`: what is run stands before.
+                Some(Lexeme::Text(text)) if name.starts_with('.') && arguments.texts.is_empty() => {
+                    self.shell(walker, &text, self.tokens[at - 1].span.clone());
+                }
+                _ => self.run_command(walker, &arguments, &last, span.clone()),
+            }
         }
         if handles {
             self.files(walker, &name, &last, &arguments, at, span);
@@ -716,12 +725,18 @@ impl Snippet {
                     || self.mentions("require")
                     || self.mentions("Path")
                     || self.mentions("pathlib")));
+        let of_files = of_files || matches!(last, "rmSync" | "unlinkSync" | "rmdirSync");
         let of_listed =
             self.listed.is_some() && matches!(last, "unlink" | "rmdir" | "unlinkSync" | "rmdirSync" | "rmSync");
         let of_files = of_files || of_listed;
         let plain = !name.contains(['.', ':', '>']);
+        // Such words mean files when they come from there, or say what only directories have.
+        let imports = || {
+            self.tokens.iter().any(|token| matches!(&token.kind, Lexeme::Text(text) if matches!(text.trim_start_matches("node:"), "fs" | "fs/promises")))
+        };
+        let means_files = arguments.names(&["recursive"]) || last == "rm" && imports();
         if !(of_files
-            || plain && !matches!(last, "remove" | "delete" | "read" | "write" | "rm")
+            || plain && (means_files || !matches!(last, "remove" | "delete" | "read" | "write" | "rm"))
             || DELETES_TREES.contains(&last))
         {
             return;
@@ -743,7 +758,7 @@ impl Snippet {
         } else if arguments.names(&["cwd", "getcwd", "pwd", "__dirname"]) {
             let rest: Vec<&str> = targets.iter().map(|(text, _)| text.as_str()).collect();
             targets = vec![(format!("./{}", rest.join("/")), span.clone())];
-        } else if arguments.names(&["path.join", "joinpath", "File.join", "path.resolve"]) {
+        } else if !targets.is_empty() && arguments.names(&["path.join", "joinpath", "File.join", "path.resolve"]) {
             let rest: Vec<&str> = targets.iter().map(|(text, _)| text.as_str()).collect();
             targets = vec![(rest.join("/"), span.clone())];
         }
@@ -907,6 +922,10 @@ fn tokens(code: &str, language: Language) -> Vec<Token> {
                     at += 1;
                 }
                 let name = code.get(start..at).unwrap_or_default();
+                // `File.rm_rf!(...)`
+                if language == Language::Other && bytes.get(at..at + 2) == Some(b"!(") {
+                    at += 1;
+                }
                 match (name, bytes.get(at).copied()) {
                     (
                         "r" | "b" | "f" | "u" | "rb" | "br" | "fr" | "rf" | "R" | "B" | "F",

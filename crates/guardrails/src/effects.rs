@@ -312,6 +312,12 @@ impl Walker<'_> {
             });
             self.effect_on(Kind::Overwrite, target, if from_template { TEMPLATE } else { "copy" });
         }
+        if program.contains("ln") && sources.iter().any(|file| is_credential(&file.text)) {
+            // Another name for a secret.
+            if let Base::Start(name) | Base::Absolute(name) = self.around.join(&self.env.base, &target.text) {
+                self.remember(name, Flow::Secret);
+            }
+        }
         if program == "cp" {
             for file in sources.iter().filter(|file| is_credential(&file.text) && !is_credential(&target.text)) {
                 self.effect_on(Kind::Read, file, "copy");
@@ -397,7 +403,7 @@ impl Walker<'_> {
 
     /// Credentials that are shown or sent.
     fn reveals(&mut self, program: &str, options: &Options<'_>, rest: &[Arg], stdin: &Flow) {
-        let sends = SENDERS.contains(&program);
+        let sends = SENDERS.contains(&program) || uploads(program, &options.operands);
         if sends {
             let keys = ["-i", "--key", "--cert", "--cacert", "-E", "--private-key", "-n", "--netrc-file"];
             let identities: Vec<String> = options.values(&keys).iter().map(|arg| arg.text.clone()).collect();
@@ -440,8 +446,12 @@ impl Walker<'_> {
         }
         let quiet = matches!(program, "grep" | "egrep" | "rg" | "fgrep")
             && options.has(&["-q", "--quiet", "--silent", "-l", "-c", "--count", "-L"]);
-        let skip =
-            usize::from(matches!(program, "grep" | "egrep" | "rg" | "fgrep" | "sed" | "awk" | "gawk" | "jq" | "yq"));
+        // A pattern or a script comes first, unless an option holds it.
+        let told = matches!(program, "grep" | "egrep" | "rg" | "fgrep" | "sed")
+            && options.has(&["-e", "--regexp", "--expression"]);
+        let skip = usize::from(
+            !told && matches!(program, "grep" | "egrep" | "rg" | "fgrep" | "sed" | "awk" | "gawk" | "jq" | "yq"),
+        );
         let in_place = matches!(program, "sed" | "gsed")
             && rest.iter().any(|arg| arg.text.starts_with("-i") || arg.text == "--in-place");
         if quiet || in_place {
@@ -454,6 +464,9 @@ impl Walker<'_> {
             if is_credential(&file.text) {
                 let file = (*file).clone();
                 self.effect_on(Kind::Read, &file, "");
+            } else if self.file(&file.text) == Some(&Flow::Secret) {
+                // A link to one.
+                self.effect(Kind::Read, Place::None, &file.with(".env"), "");
             }
         }
     }
@@ -463,5 +476,25 @@ impl Walker<'_> {
         if is_secret_name(&name.text) {
             self.effect(Kind::Show, Place::None, name, "secret");
         }
+    }
+}
+
+/// Does a service's own program take up what it is given: `gh secret set -f .env`, `aws s3 cp .env s3://b/`?
+fn uploads(program: &str, operands: &[&Arg]) -> bool {
+    let first = operands.first().map_or("", |arg| arg.text.as_str());
+    let second = operands.get(1).map_or("", |arg| arg.text.as_str());
+    match program {
+        "gh" => matches!(first, "secret" | "variable" | "gist" | "release"),
+        "glab" => matches!(first, "variable" | "snippet" | "release" | "securefile"),
+        "aws" => matches!((first, second), ("s3", "cp" | "mv" | "sync") | ("s3api", "put-object")),
+        "gsutil" => matches!(first, "cp" | "mv" | "rsync"),
+        "gcloud" => matches!((first, second), ("storage", "cp" | "mv" | "rsync") | ("compute", "scp")),
+        "az" => first == "storage",
+        "wrangler" | "fly" | "flyctl" | "supabase" | "doppler" | "railway" => {
+            first.starts_with("secret") || first.starts_with("variable")
+        }
+        "vercel" => first == "env",
+        "netlify" => first.starts_with("env:"),
+        _ => false,
     }
 }

@@ -3,6 +3,7 @@
 use crate::call::{Arg, span_of};
 use crate::effect::Kind;
 use crate::flow::Flow;
+use crate::options::Options;
 use crate::source::{STAR, plain};
 use crate::walk::Walker;
 
@@ -149,7 +150,9 @@ impl Walker<'_> {
             return printed;
         }
         self.budget.spend(span_of(args).len());
-        Flow::Names(self.selected(&starts, &selection).into_iter().map(|arg| arg.text).collect())
+        let is_narrowed = selection.pattern.is_some() || selection.part || selection.below.is_some();
+        let path = |arg: Arg| if is_narrowed { arg.text } else { below(&arg.text, None) };
+        Flow::Names(self.selected(&starts, &selection).into_iter().map(path).collect())
     }
 
     /// What is selected, as paths.
@@ -169,39 +172,128 @@ impl Walker<'_> {
         starts.iter().take(64).map(path).collect()
     }
 
-    /// Runs `fd`, which runs a command on what it finds behind `-x` or `-X`.
+    /// Runs `fd`, which lists what it finds, or runs a command on it behind `-x` or `-X`.
     pub fn fd(&mut self, rest: &[Arg], stdin: &Flow) -> Flow {
-        let Some(at) = rest.iter().position(|arg| matches!(arg.text.as_str(), "-x" | "-X" | "--exec" | "--exec-batch"))
-        else {
-            return Flow::Opaque;
+        let runs = rest.iter().position(|arg| matches!(arg.text.as_str(), "-x" | "-X" | "--exec" | "--exec-batch"));
+        let options = Options::read(&rest[..runs.unwrap_or(rest.len())], self.rules.grammar("fd"));
+        let extension = options.values(&["-e", "--extension"]).first().map(|arg| format!("*.{}", plain(&arg.text)));
+        let pattern = options.operands.first().map(|arg| plain(&arg.text)).unwrap_or_default();
+        let pattern = match extension {
+            Some(extension) => Some(extension),
+            None => name_pattern(&pattern),
         };
-        let takes_value =
-            |arg: &Arg| matches!(arg.text.as_str(), "-t" | "--type" | "-E" | "--exclude" | "-d" | "--max-depth");
-        let value_of = |wanted: &[&str]| {
-            let at = rest[..at].iter().position(|arg| wanted.contains(&arg.text.as_str()))?;
-            rest.get(at + 1)
+        let names: Vec<String> = match options.operands.get(1..).unwrap_or_default() {
+            [] => vec![below("", pattern.as_deref())],
+            dirs => dirs.iter().take(64).map(|dir| below(&dir.text, pattern.as_deref())).collect(),
         };
-        let extension = value_of(&["-e", "--extension"]);
-        let pattern = (0..at).find_map(|n| {
-            let is_value =
-                n > 0 && (takes_value(&rest[n - 1]) || matches!(rest[n - 1].text.as_str(), "-e" | "--extension"));
-            let arg = &rest[n];
-            (!is_value && !arg.text.starts_with('-') && arg.text.chars().any(char::is_alphanumeric)).then_some(arg)
-        });
-        let target = match (pattern, extension) {
-            (None, Some(extension)) => format!("{STAR}/{STAR}.{}", plain(&extension.text)),
-            (Some(pattern), _) => {
-                format!("{STAR}/{STAR}{}", plain(&pattern.text).trim_matches(['^', '$', '.', '*', '\\']))
-            }
-            (None, None) => STAR.to_string(),
-        };
-        let Some(first) = rest.get(at + 1) else { return Flow::Opaque };
-        let given = first.with(target);
-        let mut line: Vec<Arg> =
-            rest[at + 1..].iter().map(|arg| if arg.text == "{}" { given.clone() } else { arg.clone() }).collect();
-        if !line.contains(&given) {
-            line.push(given);
+        let command = runs.and_then(|at| rest.get(at + 1..)).unwrap_or_default();
+        let Some(first) = command.first() else { return Flow::Names(names) };
+        let given: Vec<Arg> = names.into_iter().map(|name| first.with(name)).collect();
+        let mut line: Vec<Arg> = vec![];
+        for arg in command {
+            if arg.text == "{}" { line.extend(given.iter().cloned()) } else { line.push(arg.clone()) }
+        }
+        if !command.iter().any(|arg| arg.text == "{}") {
+            line.extend(given);
         }
         self.within("fd --exec", |walker| walker.apart(|walker| walker.invoke(&line, stdin)))
+    }
+
+    /// The files that `grep -l` and `rg -l` name; nothing where they print what they find in them.
+    pub fn files_with(&self, program: &str, rest: &[Arg]) -> Option<Vec<String>> {
+        let options = Options::read(rest, self.rules.grammar(program));
+        let lists = options.has(&["-l", "-L", "--files-with-matches", "--files-without-match", "--files"]);
+        if !lists {
+            return None;
+        }
+        let glob = options.values(&["-g", "--glob", "--include", "--iglob"]).into_iter();
+        let kind = options.values(&["-t", "--type"]).into_iter().filter_map(|arg| {
+            let extension = match arg.text.as_str() {
+                "rust" => "rs",
+                "python" => "py",
+                "ruby" => "rb",
+                "markdown" => "md",
+                short if short.len() < 5 => short,
+                _ => return None,
+            };
+            Some(format!("*.{extension}"))
+        });
+        let narrowed: Option<String> = glob
+            .map(|arg| plain(&arg.text))
+            .chain(kind)
+            .find(|glob| !glob.starts_with('!') && glob.chars().any(char::is_alphanumeric))
+            .map(|glob| glob.rsplit('/').next().unwrap_or_default().to_owned());
+        // The pattern comes first, unless an option holds it.
+        let told = options.has(&["-e", "--regexp", "-f", "--file", "--files"]);
+        let dirs = options.operands.get(usize::from(!told)..).unwrap_or_default();
+        let walks = program == "rg" || options.has(&["-r", "-R", "--recursive", "--dereference-recursive"]);
+        Some(match dirs {
+            [] => vec![below("", narrowed.as_deref())],
+            dirs => dirs
+                .iter()
+                .take(64)
+                // A name with a dot in it is that of one file.
+                .map(|dir| {
+                    let last = dir.text.rsplit('/').next().unwrap_or_default();
+                    let is_file = last.trim_start_matches('.').contains('.');
+                    if walks && !is_file { below(&dir.text, narrowed.as_deref()) } else { dir.text.clone() }
+                })
+                .collect(),
+        })
+    }
+}
+
+/// Everything below a directory, or what of it has a name of that pattern.
+fn below(dir: &str, pattern: Option<&str>) -> String {
+    let dir = dir.trim_end_matches('/');
+    let slash = if dir.is_empty() { "" } else { "/" };
+    match pattern {
+        Some(pattern) => {
+            let marked: String = pattern.chars().map(|c| if c == '*' { STAR } else { c }).collect();
+            format!("{dir}{slash}{STAR}/{marked}")
+        }
+        None => format!("{dir}{slash}{STAR}"),
+    }
+}
+
+/// The wildcard that a regular expression amounts to, by the last component of what it matches; nothing for one that
+/// matches everything.
+pub fn name_pattern(regex: &str) -> Option<String> {
+    let last = regex.rsplit('/').next().unwrap_or_default();
+    let tells = |text: &str| text.chars().any(|c| !matches!(c, '*' | '.' | '?' | '+' | '$' | '^'));
+    let last = if tells(last) { last } else { regex };
+    let name = last.replace(".*", "*").replace(['\\', '^', '(', ')', '/'], "");
+    let ends = name.ends_with('$');
+    let name = name.trim_end_matches('$').trim_matches('*');
+    tells(name).then(|| if ends { format!("*{name}") } else { format!("*{name}*") })
+}
+
+/// Names of which a filter leaves those that match. What is narrowed already is not narrowed again.
+pub fn filtered(names: &[String], pattern: &str) -> Vec<String> {
+    match name_pattern(pattern) {
+        Some(pattern) => names
+            .iter()
+            .map(|name| match name.strip_suffix(STAR) {
+                Some(dir) if dir.is_empty() || dir.ends_with('/') => below(dir, Some(&pattern)),
+                _ => name.clone(),
+            })
+            .collect(),
+        None => names.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regular_expression_becomes_a_wildcard() {
+        assert_eq!(name_pattern(r"\.pyc$").as_deref(), Some("*.pyc"));
+        assert_eq!(name_pattern("^src/.*\\.rs$").as_deref(), Some("*.rs"));
+        assert_eq!(name_pattern("tmp").as_deref(), Some("*tmp*"));
+        assert_eq!(name_pattern("target/").as_deref(), Some("*target*"));
+        assert_eq!(name_pattern("~$").as_deref(), Some("*~"));
+        assert_eq!(name_pattern("."), None);
+        assert_eq!(name_pattern(""), None);
     }
 }

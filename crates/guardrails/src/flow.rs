@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::call::Arg;
 use crate::decode;
+use crate::find::filtered;
 use crate::options::{Grammar, Options};
 use crate::place::Base;
 use crate::source::{DECODED, FETCHED, PROCESSES, SECRET, SOME, STAR, UNKNOWN, plain, unmarked};
@@ -128,7 +129,7 @@ impl Walker<'_> {
             }),
             "realpath" | "readlink" => operands().next_back().map_or(Flow::Opaque, |arg| text(arg.text.clone())),
             "git" if rest.iter().any(|arg| arg.text == "--show-toplevel") => text(".".to_owned()),
-            "git" if rest.first().is_some_and(|arg| arg.text == "ls-files") => Flow::Names(vec![STAR.to_string()]),
+            "git" if rest.first().is_some_and(|arg| arg.text == "ls-files") => tracked(&rest[1..]),
             "ls" | "dir" => {
                 let itself = rest.iter().any(|arg| arg.text.starts_with('-') && arg.text.contains('d'));
                 let name = |arg: &Arg| {
@@ -144,6 +145,22 @@ impl Walker<'_> {
             "cat" | "tac" | "head" | "tail" | "tee" | "sort" | "uniq" | "less" | "more" | "bat" | "pv" | "buffer"
             | "stdbuf" | "nl" | "dd" => self.passed(program, rest, stdin),
             "grep" | "egrep" | "fgrep" | "rg" | "cut" | "fold" | "shuf" => match stdin {
+                Flow::Names(names) if program.ends_with("grep") || program == "rg" => {
+                    let grammar = self.rules.grammar(program);
+                    let options = Options::read(rest, grammar);
+                    match options.operands.first() {
+                        Some(pattern)
+                            if !options.has(&["-v", "--invert-match"])
+                                && self.budget.spend(names.iter().map(|name| 8 + name.len()).sum()) =>
+                        {
+                            Flow::Names(filtered(names, &pattern.plain()))
+                        }
+                        _ => stdin.clone(),
+                    }
+                }
+                Flow::Empty | Flow::Nothing if self.files_with(program, rest).is_some() => {
+                    Flow::Names(self.files_with(program, rest).unwrap_or_default())
+                }
                 // Of the environment, only what is looked for is shown.
                 Flow::Environment => {
                     if rest.iter().any(|arg| is_secret_name(&arg.text)) {
@@ -246,6 +263,24 @@ impl Walker<'_> {
         };
         bytes.map_or(Flow::Decoded, |bytes| Flow::Text(unmarked(&String::from_utf8_lossy(&bytes)).into_owned()))
     }
+}
+
+/// The files that git lists.
+fn tracked(rest: &[Arg]) -> Flow {
+    if rest.iter().any(|arg| matches!(arg.text.as_str(), "-d" | "--deleted" | "-u" | "--unmerged")) {
+        // What is gone already, or not settled.
+        return Flow::Opaque;
+    }
+    let names = rest.iter().filter(|arg| !arg.text.starts_with('-')).map(|arg| {
+        let text = plain(&arg.text);
+        match (text.contains('*'), text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().contains('.')) {
+            (true, _) => text.chars().map(|c| if c == '*' { STAR } else { c }).collect(),
+            (false, true) => text,
+            (false, false) => format!("{}/{STAR}", text.trim_end_matches('/')),
+        }
+    });
+    let names: Vec<String> = names.collect();
+    Flow::Names(if names.is_empty() { vec![STAR.to_string()] } else { names })
 }
 
 /// What a filter leaves of a list of running programs.

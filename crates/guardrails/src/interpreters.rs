@@ -28,6 +28,9 @@ impl Walker<'_> {
         if let Some(language) = Language::of(program) {
             return Some(self.snippet(language, program, args, stdin));
         }
+        if self.tool(program, args, stdin) {
+            return Some(Flow::Opaque);
+        }
         match program {
             "eval" => {
                 let code = join(rest)?;

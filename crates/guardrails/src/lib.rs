@@ -32,6 +32,7 @@ mod shell;
 mod source;
 mod sql;
 mod throwaway;
+mod tools;
 mod touch;
 mod verdict;
 mod walk;

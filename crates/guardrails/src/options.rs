@@ -17,6 +17,9 @@ pub struct Grammar {
     /// Options that take a value.
     #[serde(default)]
     pub valued: BTreeSet<String>,
+    /// Options that take two.
+    #[serde(default)]
+    pub pairs: BTreeSet<String>,
     /// Options that take one before the first operand, or behind `compose`.
     #[serde(default)]
     pub valued_before: BTreeSet<String>,
@@ -98,7 +101,7 @@ impl<'a> Options<'a> {
             }
             at += options.option(arg, &text, args.get(at), grammar);
         }
-        options.read = at;
+        options.read = at.min(args.len());
         options
     }
 
@@ -132,6 +135,10 @@ impl<'a> Options<'a> {
                 };
                 self.given.push(Given { name, value: Some(value) });
                 return 0;
+            }
+            if grammar.pairs.contains(&name) {
+                self.given.push(Given { name, value: next.cloned() });
+                return 2;
             }
             let takes = match &grammar.switches {
                 Some(switches) => !switches.contains(&name) && !name.starts_with("--no-"),

@@ -19,6 +19,9 @@ pub struct Wrapper {
     /// Options that take a value, as far as the program's own grammar does not say so.
     #[serde(default)]
     valued: BTreeSet<String>,
+    /// Options that take two.
+    #[serde(default)]
+    pairs: BTreeSet<String>,
     /// Options whose value is the code that it runs.
     #[serde(default)]
     code: BTreeSet<String>,
@@ -93,6 +96,7 @@ impl Wrapper {
         let mut rest = &args[1..];
         let grammar = Grammar {
             valued: self.valued.iter().chain(&self.code).chain(&own.valued).cloned().collect(),
+            pairs: self.pairs.clone(),
             words: self.long_words || own.words,
             abbreviates: own.abbreviates,
             stops: true,

@@ -66,7 +66,7 @@ impl Desk {
                 Way::Remote(Box::new(remote))
             }
             None => {
-                let opened = Coordinator::open(settings.clone()).await;
+                let opened = Coordinator::open_briefly(settings.clone()).await;
                 Way::Local(Box::new(opened.map_err(|error| Trouble::Away(error.to_string()))?))
             }
         };

@@ -76,13 +76,18 @@ pub struct Errand {
 
 impl Errand {
     /// Does it: what to answer, and what to remember. What is learnt holds whatever becomes of the rest.
-    pub async fn run(&self, desk: &Desk, notes: &Notes, learnt: &dyn Fn(Line)) -> Result<(Answer, Vec<Line>), Trouble> {
+    pub async fn run(
+        &self,
+        desk: &Desk,
+        notes: &Notes,
+        learn: &mut dyn FnMut(Line),
+    ) -> Result<(Answer, Vec<Line>), Trouble> {
         let left_out = (1..=2).rev().find(|names| notes.is_told(&names_left_out(*names))).unwrap_or_default();
         desk.leave_out_names(left_out);
         if self.is_time_for_trust(notes) {
             // Where it is refused, what is to be done will say so.
             if let Ok(Some(level)) = trusted(desk).await {
-                learnt(Line::Trusted { level });
+                learn(Line::Trusted { level });
             }
         }
         let (answer, mut lines) = self.go(desk, notes).await?;

@@ -1,11 +1,9 @@
 //! One event of an agent's client, from what it said to what it is answered.
 //!
-//! First what this machine alone can tell: what a command would destroy, which files are touched. Then the coordinator, on
-//! a thread of its own that may be left behind: whatever happens to it, the answer comes in time. Last, when a file is
-//! held, whether the agent knows what is in it.
+//! First what this machine alone can tell: what a command would destroy, which files are touched. Then the coordinator,
+//! for as long as an agent should wait. Last, when a file is held, whether the agent knows what is in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coordinator::agent::caller_of;
@@ -15,10 +13,12 @@ use coordinator::settings::{BadSettings, Settings};
 use coordinator::without_secrets;
 use guardrails::{Decision, Guard, Request, Study, Touch, Trust, Way};
 use model::id::{Caller, SessionId};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::clients::{Client, Reply};
 use crate::deliver::excerpt;
-use crate::desk::{Desk, is_near};
+use crate::desk::{Desk, Trouble, is_near};
 use crate::errand::{COMPACTION, COMPACTION_AGAIN, Errand, Wish};
 use crate::event::{Answer, Event, Likelihood, Moment, Tool, Verdict};
 use crate::fingerprint;
@@ -436,55 +436,29 @@ impl<'a> Hook<'a> {
             caller,
             now: self.now,
         };
-        let (news, heard) = mpsc::channel();
-        let begun = Instant::now();
-        std::thread::Builder::new()
-            .name("coordinate".into())
-            .spawn(move || {
-                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        let _ = news.send(News::Done(Err(error.to_string())));
-                        return;
-                    }
-                };
-                let told = news.clone();
-                let done = runtime.block_on(async move {
-                    let desk = Desk::open(&errand.settings, errand.caller.clone()).await?;
-                    let _ = told.send(News::Open);
-                    let learnt = |line| drop(told.send(News::Learnt(line)));
-                    errand.run(&desk, &notes, &learnt).await
-                });
-                let _ = news.send(News::Done(done.map_err(|trouble| trouble.message().to_owned())));
-            })
-            .map_err(|error| Away::Gone(error.to_string()))?;
         let all = match (&self.said.moment, is_near) {
             (Moment::Start, _) => BEGINNING,
             (_, true) => NEAR,
             (_, false) => FAR,
         };
-        let mut until = begun + if is_near { all } else { TO_REACH.min(all) };
-        loop {
-            match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(News::Open) => until = begun + all,
-                Ok(News::Learnt(line)) => log.add(vec![line]),
-                Ok(News::Done(done)) => return done.map_err(Away::Gone),
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(Away::Silent(format!("no answer within {} ms", begun.elapsed().as_millis())));
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(Away::Gone("it ended without an answer".into())),
-            }
-        }
+        let to_reach = if is_near { all } else { TO_REACH.min(all) };
+        let begun = Instant::now();
+        let silent = |_| Away::Silent(format!("no answer within {} ms", begun.elapsed().as_millis()));
+        let gone = |trouble: Trouble| Away::Gone(trouble.message().to_owned());
+        // On this very thread: another one would begin with memory of its own, which takes longer than what it does.
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(|error| Away::Gone(error.to_string()))?;
+        let answer = runtime.block_on(async {
+            let desk = timeout(to_reach, Desk::open(&errand.settings, errand.caller.clone()));
+            let desk = desk.await.map_err(silent)?.map_err(gone)?;
+            let mut learn = |line| log.add(vec![line]);
+            let done = timeout(all.saturating_sub(begun.elapsed()), errand.run(&desk, &notes, &mut learn));
+            done.await.map_err(silent)?.map_err(gone)
+        });
+        // What is still at it, such as the look-up of a name, is left behind.
+        runtime.shutdown_background();
+        answer
     }
-}
-
-enum News {
-    /// The coordinator was reached.
-    Open,
-    /// To be remembered, whatever comes.
-    Learnt(Line),
-    /// What it said.
-    Done(Result<(Answer, Vec<Line>), String>),
 }
 
 /// Why there is no answer.

@@ -2,12 +2,14 @@
 //!
 //! Each hook is a process of its own, several may run at once, and any may be killed. So there is a log, to which each
 //! appends whole lines in one write, and which the next one reads again from its beginning. A line that was cut off is no
-//! line. It is local to the machine: what is in it is about the files that are on it.
+//! line. Once most of its lines say nothing any more it is replaced by one of those that do: those who append hold a shared
+//! lock on the file, and whoever replaces it an exclusive one. It is local to the machine: what is in it is about the files
+//! that are on it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coordinator::local_sessions::LOG;
@@ -17,6 +19,9 @@ use crate::fingerprint::{self, Fingerprint};
 
 /// An edit that was begun is over after so long, in milliseconds, whatever became of it.
 const EDIT_TAKES: u64 = 60_000;
+
+/// A log of no more lines is left as it is.
+const SHORT: usize = 128;
 
 /// Something to remember.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +111,7 @@ pub enum Line {
 }
 
 /// What follows from the lines.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Notes {
     files: HashMap<PathBuf, Known>,
     /// What the agent changed, and when last.
@@ -125,7 +130,7 @@ pub struct Notes {
     did: HashMap<String, u64>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Known {
     print: Option<Option<Fingerprint>>,
     /// The agent may be at it since.
@@ -168,6 +173,24 @@ impl Notes {
             Line::Asked { text } => self.asked = Some(text),
             Line::HandedOver { at } => self.handed_over = at,
         }
+    }
+
+    /// The lines from which the same follows, and no more than are needed.
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = vec![];
+        for (p, Known { print, edits_since }) in &self.files {
+            lines.extend(print.clone().map(|f| Line::Knows { p: p.clone(), f }));
+            lines.extend(edits_since.map(|at| Line::Edits { p: p.clone(), at }));
+        }
+        lines.extend(self.changed.iter().map(|(p, at)| Line::Changed { p: p.clone(), at: *at }));
+        lines.extend(self.leased.iter().map(|key| Line::Leased { key: key.clone() }));
+        lines.extend(self.wanted.iter().map(|(key, by)| Line::Wants { key: key.clone(), by: by.clone() }));
+        lines.extend(self.told.iter().map(|what| Line::Told { what: what.clone() }));
+        lines.extend(self.did.iter().map(|(what, at)| Line::Did { what: what.clone(), at: *at }));
+        lines.extend(self.trusted.map(|level| Line::Trusted { level }));
+        lines.extend(self.asked.clone().map(|text| Line::Asked { text }));
+        lines.extend((self.handed_over > 0).then_some(Line::HandedOver { at: self.handed_over }));
+        lines
     }
 
     /// Does the agent know what was in the file?
@@ -217,19 +240,16 @@ pub struct SessionLog {
     path: PathBuf,
     /// What is in it.
     pub notes: Notes,
+    /// How many lines it has, those that are cut off among them.
+    length: usize,
 }
 
 impl SessionLog {
     /// That of the session with this directory.
     pub fn open(directory: &Path) -> Self {
         let path = directory.join(LOG);
-        let mut notes = Notes::default();
-        for line in std::fs::read(&path).unwrap_or_default().split(|byte| *byte == b'\n') {
-            if let Ok(line) = serde_json::from_slice(line) {
-                notes.take_in(line);
-            }
-        }
-        Self { path, notes }
+        let (notes, length) = read(&path);
+        Self { path, notes, length }
     }
 
     /// Remembers these. Where that is not possible the next hook knows less; there is nobody to tell.
@@ -239,17 +259,74 @@ impl SessionLog {
         }
         // A line of another process that was killed in the middle ends here.
         let mut text = b"\n".to_vec();
+        self.length += lines.len();
         for line in lines {
-            text.extend(serde_json::to_vec(&line).unwrap_or_default());
-            text.push(b'\n');
+            text.extend(written(&line));
             self.notes.take_in(line);
         }
-        let open =
-            || -> std::io::Result<File> { OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path) };
         // A session that could not be begun, as when the settings are wrong, is told things once, too.
-        let again = |_| self.path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| open());
-        let _ = open().or_else(again).and_then(|mut file| file.write_all(&text));
+        let again = |_| self.path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| append_to(&self.path));
+        let _ = append_to(&self.path).or_else(again).and_then(|mut file| file.write_all(&text));
+        if self.length > SHORT && self.length > 2 * self.notes.lines().len() {
+            // A log that stays long serves as well.
+            let _ = self.shorten();
+        }
     }
+
+    /// Replaces the log by what still counts of it, unless somebody is at it.
+    fn shorten(&mut self) -> io::Result<()> {
+        let file = append_to_whatever(&self.path)?;
+        if file.try_lock().is_err() || !is_at(&file, &self.path) {
+            return Ok(());
+        }
+        let (notes, _) = read(&self.path);
+        let lines = notes.lines();
+        let shorter = self.path.with_extension("shorter");
+        let mut replacement = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&shorter)?;
+        replacement.write_all(&lines.iter().flat_map(written).collect::<Vec<u8>>())?;
+        std::fs::rename(&shorter, &self.path)?;
+        self.length = lines.len();
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> (Notes, usize) {
+    let mut notes = Notes::default();
+    let mut length = 0;
+    for line in std::fs::read(path).unwrap_or_default().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        length += 1;
+        if let Ok(line) = serde_json::from_slice(line) {
+            notes.take_in(line);
+        }
+    }
+    (notes, length)
+}
+
+fn written(line: &Line) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// The file, to be appended to for as long as it is open: nobody replaces it meanwhile.
+fn append_to(path: &Path) -> io::Result<File> {
+    loop {
+        let file = append_to_whatever(path)?;
+        // Where files cannot be locked, nobody gets the lock that it takes to replace one.
+        if file.lock_shared().is_err() || is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+}
+
+fn append_to_whatever(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Is it still the file at this path?
+fn is_at(file: &File, path: &Path) -> bool {
+    let there = std::fs::metadata(path);
+    file.metadata().is_ok_and(|open| there.is_ok_and(|there| open.ino() == there.ino() && open.dev() == there.dev()))
 }
 
 #[cfg(test)]
@@ -298,6 +375,35 @@ mod tests {
         SessionLog::open(temp.path()).add(vec![Line::Knows { p: path.clone(), f: fingerprint::take(&path) }]);
         std::fs::write(&path, "two!").unwrap();
         assert!(SessionLog::open(temp.path()).notes.is_stale(&path), "the next hook knows what this one saw");
+    }
+
+    #[test]
+    fn a_long_log_is_replaced_by_what_still_counts_and_nobody_s_line_is_lost() {
+        let temp = tempfile::tempdir().unwrap();
+        let (hooks, each) = (8, 2 * SHORT);
+        std::thread::scope(|scope| {
+            for hook in 0..hooks {
+                let directory = temp.path();
+                scope.spawn(move || {
+                    for at in 0..each as u64 {
+                        SessionLog::open(directory).add(vec![
+                            Line::Did { what: format!("beat {hook}"), at },
+                            Line::Wrote { p: format!("{hook}/{}", at / 64).into(), f: None, at },
+                        ]);
+                    }
+                });
+            }
+        });
+        let mut log = SessionLog::open(temp.path());
+        let last = each as u64 - 1;
+        for hook in 0..hooks {
+            assert!(!log.notes.is_time(&format!("beat {hook}"), 1, last), "the last line of hook {hook}");
+            assert_eq!(log.notes.changed[Path::new(&format!("{hook}/{}", last / 64))], last);
+        }
+        let before = log.notes.clone();
+        log.shorten().unwrap();
+        assert_eq!(SessionLog::open(temp.path()).notes, before);
+        assert!(log.length < 2 * SHORT, "{} lines are left of {}", log.length, 2 * hooks * each);
     }
 
     #[test]

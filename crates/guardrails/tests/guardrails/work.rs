@@ -106,6 +106,38 @@ fn calls_that_never_end_take_time_in_proportion() {
 }
 
 #[test]
+fn languages_of_other_programs_take_time_in_proportion() {
+    let guard = Guard::builtin().unwrap();
+    let (recipe, tcl, debugger) = ("make -f - <<'E'\n", "tclsh <<'E'\n", "gdb <<'E'\n");
+    let cases = [
+        (recipe, "\trm '\n"),
+        (recipe, "a: ; $(shell \n"),
+        (recipe, "X=$(X)$(X)\n\t$(X)\n"),
+        (recipe, "a\\\n"),
+        (tcl, "exec {"),
+        (tcl, "send \"\\\""),
+        (tcl, "file delete a\n"),
+        (debugger, "shell (\n"),
+        (debugger, "call system(\n"),
+        ("emacs --eval '", "(compile "),
+        ("emacs --eval '", "(compile \"("),
+        ("emacs --eval '", "(delete-directory \"a\" t)"),
+        ("gdb ", "-ex 'shell a' "),
+        ("sed '", "s/e "),
+        ("rg -l a ", "| grep b "),
+        ("ls a b c d e f g h ", "| grep b "),
+        ("git ls-files ", "'*.a' "),
+        ("bwrap ", "--bind a "),
+        ("nix run ", "a#"),
+    ];
+    for (lead, piece) in cases {
+        let command = |bytes: usize| format!("{lead}{}", piece.repeat(bytes / piece.len()));
+        let (short, long) = (time(&guard, &command(5_000)), time(&guard, &command(40_000)));
+        assert!(long < short * 24 + Duration::from_millis(150), "{lead}{piece:?}: {short:?} then {long:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_followed_is_not_allowed() {
     let guard = Guard::builtin().unwrap();
     let decision = |command: &str| guard.check(&Request { command, ..Request::default() }).decision;

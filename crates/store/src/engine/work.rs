@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use model::JsonText;
 use model::command::{Cancel, Claim, Complete, Finish, Outcome, Refusal, Submit};
 use model::id::Caller;
 use model::limits::Limits;
@@ -141,36 +142,33 @@ fn next_attempt(task: &Task, now: Timestamp) -> Option<Timestamp> {
 }
 
 pub fn cancel(rows: &mut impl Rows, now: Timestamp, request: &Cancel) -> Result<Outcome> {
-    let Some(mut task) = rows.task(request.task_id)? else {
-        return Ok(Outcome::Refused(Refusal::TaskNotFound));
-    };
-    if task.status.is_final() {
-        return Ok(Outcome::Refused(Refusal::TaskAlreadyEnded { status: task.status }));
-    }
-    task.result = Some(request.result.clone());
-    task.error_code = Some(CANCELLED.into());
-    task.error_message = Some(request.reason.clone());
-    let failed_dependents = finish(rows, now, task, TaskStatus::Failed)?;
-    Ok(Outcome::Ended { task_id: request.task_id, status: TaskStatus::Failed, retry_at: None, failed_dependents })
+    end(rows, now, request.task_id, &request.result, Some(&request.reason))
 }
 
 pub fn finish_task(rows: &mut impl Rows, now: Timestamp, request: &Finish) -> Result<Outcome> {
-    let Some(mut task) = rows.task(request.task_id)? else {
+    end(rows, now, request.task_id, &request.result, None)
+}
+
+/// Ends a task that has not ended yet, whoever holds it: cancelled for a reason, or else done.
+fn end(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    task_id: Uuid,
+    result: &JsonText,
+    cancelled: Option<&str>,
+) -> Result<Outcome> {
+    let Some(mut task) = rows.task(task_id)? else {
         return Ok(Outcome::Refused(Refusal::TaskNotFound));
     };
     if task.status.is_final() {
         return Ok(Outcome::Refused(Refusal::TaskAlreadyEnded { status: task.status }));
     }
-    task.result = Some(request.result.clone());
-    task.error_code = None;
-    task.error_message = None;
-    finish(rows, now, task, TaskStatus::Completed)?;
-    Ok(Outcome::Ended {
-        task_id: request.task_id,
-        status: TaskStatus::Completed,
-        retry_at: None,
-        failed_dependents: vec![],
-    })
+    task.result = Some(result.clone());
+    task.error_code = cancelled.map(|_| CANCELLED.into());
+    task.error_message = cancelled.map(Into::into);
+    let status = if cancelled.is_some() { TaskStatus::Failed } else { TaskStatus::Completed };
+    let failed_dependents = finish(rows, now, task, status)?;
+    Ok(Outcome::Ended { task_id, status, retry_at: None, failed_dependents })
 }
 
 /// Takes a task from a holder that is gone: back into the queue, or failed after its last attempt.

@@ -4,7 +4,8 @@
 //! They run on the caller's thread when nobody else is writing, else on a thread of their own that may wait. Processes
 //! take turns by an advisory file lock beside the database, which the
 //! kernel hands on promptly and frees when its holder dies; SQLite's own busy handler sleeps and retries, and under load
-//! some processes would starve. Reads have a connection of their own and wait for nobody.
+//! some processes would starve. Reads have a connection of their own and wait for nobody, but in a process that asks a few
+//! things and ends: to open a second connection takes it longer than all its reads.
 
 mod approvals;
 mod audit;
@@ -67,13 +68,20 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long for a process that was to end by now.
+const BRIEF_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Such a process leaves what it wrote in the log for the next one, which reads the log before all else: it is moved into
+/// the database when it has so many pages.
+const BRIEF_LOG: i64 = 64;
+
 /// A store in one SQLite file.
 pub struct SqliteStore {
     clock: Clock,
     writer: Arc<Mutex<Writer>>,
     /// Where writing may take long: until other processes have had their turn.
     writing: Worker<Arc<Mutex<Writer>>>,
-    reading: Worker<Connection>,
+    /// Nothing where reads share the writer's connection.
+    reading: Option<Worker<Connection>>,
 }
 
 struct Writer {
@@ -89,6 +97,25 @@ impl SqliteStore {
     /// [`StoreError::TooNew`] for a database of a later version; [`StoreError::Unreachable`] when the file cannot be
     /// opened or is no database of ours.
     pub fn open(path: &Path, clock: Clock) -> Result<Self> {
+        let owned: PathBuf = path.to_owned();
+        let reading = Worker::new("sqlite-reader", move || connect(&owned));
+        Self::with(path, clock, connect, Some(reading))
+    }
+
+    /// The same, with a single connection: for a process that asks a few things, one after another, and ends.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_briefly(path: &Path, clock: Clock) -> Result<Self> {
+        Self::with(path, clock, connect_briefly, None)
+    }
+
+    fn with(
+        path: &Path,
+        clock: Clock,
+        connect: fn(&Path) -> Result<Connection>,
+        reading: Option<Worker<Connection>>,
+    ) -> Result<Self> {
         create_private(path)?;
         let turn = open_turn(path)?;
         let named = |error| match error {
@@ -103,10 +130,16 @@ impl SqliteStore {
         }
         let writer = Arc::new(Mutex::new(Writer { connection, turn }));
         let shared = writer.clone();
-        let writing = Worker::start("sqlite-writer", move || Ok(shared.clone()));
-        let path: PathBuf = path.to_owned();
-        let reading = Worker::start("sqlite-reader", move || connect(&path));
+        let writing = Worker::new("sqlite-writer", move || Ok(shared.clone()));
         Ok(Self { clock, writer, writing, reading })
+    }
+
+    /// Runs `look` where reads run.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        match &self.reading {
+            Some(reading) => reading.run(|connection| look(connection)).await,
+            None => look(&self.writer.lock().unwrap_or_else(PoisonError::into_inner).connection),
+        }
     }
 
     /// Runs `read` after freeing what is due.
@@ -117,12 +150,12 @@ impl SqliteStore {
     ) -> Result<T> {
         let now = self.clock.now();
         let named = project.clone();
-        let due = self.reading.run(move |connection| read::is_due(connection, &named, now).map_err(failure)).await?;
+        let due = self.look(move |connection| read::is_due(connection, &named, now).map_err(failure)).await?;
         if due {
             self.apply(project, &[]).await?;
         }
         let project = project.clone();
-        self.reading.run(move |connection| read(connection, &project, now).map_err(failure)).await
+        self.look(move |connection| read(connection, &project, now).map_err(failure)).await
     }
 }
 
@@ -182,7 +215,7 @@ impl Store for SqliteStore {
 
     async fn port_blocks(&self) -> Result<(Vec<PortBlock>, Timestamp)> {
         let now = self.clock.now();
-        self.reading.run(move |c| Ok((read::port_blocks(c, now).map_err(failure)?, now))).await
+        self.look(move |c| Ok((read::port_blocks(c, now).map_err(failure)?, now))).await
     }
 
     async fn audit(&self, project: &Project, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
@@ -248,7 +281,7 @@ impl Store for SqliteStore {
 
     async fn rules_version(&self, project: &Project) -> Result<i64> {
         let project = project.clone();
-        self.reading.run(move |c| rulebook::version(c, &project).map_err(failure)).await
+        self.look(move |c| rulebook::version(c, &project).map_err(failure)).await
     }
 
     async fn rule_history(&self, project: &Project, kind: RuleKind, name: &str, limit: u32) -> Result<Vec<Rule>> {
@@ -265,32 +298,31 @@ impl Store for SqliteStore {
     }
 
     async fn projects(&self) -> Result<Vec<Project>> {
-        self.reading.run(|c| read::projects(c).map_err(failure)).await
+        self.look(|c| read::projects(c).map_err(failure)).await
     }
 
     async fn api_keys(&self) -> Result<(Vec<ApiKey>, Timestamp)> {
         let now = self.clock.now();
-        self.reading.run(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
+        self.look(move |c| Ok((read::api_keys(c).map_err(failure)?, now))).await
     }
 
     async fn due_projects(&self) -> Result<Vec<Project>> {
         let now = self.clock.now();
-        self.reading
-            .run(move |c| {
-                let projects = read::projects(c).map_err(failure)?;
-                let mut due = vec![];
-                for project in projects {
-                    if read::is_due(c, &project, now).map_err(failure)? {
-                        due.push(project);
-                    }
+        self.look(move |c| {
+            let projects = read::projects(c).map_err(failure)?;
+            let mut due = vec![];
+            for project in projects {
+                if read::is_due(c, &project, now).map_err(failure)? {
+                    due.push(project);
                 }
-                Ok(due)
-            })
-            .await
+            }
+            Ok(due)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.reading.run(|c| c.query_row("select 1", [], |_| Ok(())).map_err(failure)).await
+        self.look(|c| c.query_row("select 1", [], |_| Ok(())).map_err(failure)).await
     }
 }
 
@@ -392,8 +424,18 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Whoever is the last to close a database moves its log into it and deletes that, which takes longer than all else that a
+/// brief process does.
+fn connect_briefly(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection.busy_timeout(BRIEF_BUSY_TIMEOUT).map_err(failure)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failure)?;
+    connection.pragma_update(None, "wal_autocheckpoint", BRIEF_LOG).map_err(failure)?;
+    Ok(connection)
+}
+
 fn busy() -> StoreError {
-    StoreError::Unreachable(format!("another process has kept it locked for {} s", BUSY_TIMEOUT.as_secs()))
+    StoreError::Unreachable("another process keeps it locked".into())
 }
 
 /// What the engine's error means to a caller.

@@ -1,6 +1,6 @@
 //! A thread that owns a connection and runs jobs on it, one after another.
 
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -10,38 +10,25 @@ use crate::StoreError;
 /// What to do with the connection, or with the reason why there is none.
 type Job<C> = Box<dyn FnOnce(Result<&mut C, StoreError>) + Send>;
 
-/// The handle; the thread ends when it is dropped.
+/// Starts the thread, which does what is sent here.
+type Start<C> = Box<dyn FnOnce() -> mpsc::Sender<Job<C>> + Send>;
+
+/// The handle; the thread begins with the first job, and ends when the handle is dropped.
 pub struct Worker<C> {
-    jobs: mpsc::Sender<Job<C>>,
+    jobs: LazyLock<mpsc::Sender<Job<C>>, Start<C>>,
 }
 
 impl<C: 'static> Worker<C> {
-    /// Starts the thread. `connect` runs on it before the first job, and before each job until it has succeeded.
-    pub fn start(name: &str, mut connect: impl FnMut() -> Result<C, StoreError> + Send + 'static) -> Self {
-        let (jobs, inbox) = mpsc::channel::<Job<C>>();
-        let run = move || {
-            // Connecting waits for the first job: a process that never reads opens no second connection.
-            let mut connection = None;
-            for job in inbox {
-                if connection.is_none() {
-                    match connect() {
-                        Ok(connected) => connection = Some(connected),
-                        Err(error) => {
-                            tracing::error!(%error, "cannot open the database");
-                            job(Err(error));
-                            continue;
-                        }
-                    }
-                }
-                if let Some(connection) = &mut connection {
-                    job(Ok(connection));
-                }
+    /// A thread of this name. `connect` runs on it before the first job, and before each job until it has succeeded.
+    pub fn new(name: &'static str, connect: impl FnMut() -> Result<C, StoreError> + Send + 'static) -> Self {
+        let start = move || {
+            let (jobs, inbox) = mpsc::channel();
+            if let Err(error) = thread::Builder::new().name(name.into()).spawn(|| work(connect, inbox)) {
+                tracing::error!(%error, "cannot start a thread");
             }
+            jobs
         };
-        if let Err(error) = thread::Builder::new().name(name.into()).spawn(run) {
-            tracing::error!(%error, "cannot start a thread");
-        }
-        Self { jobs }
+        Self { jobs: LazyLock::new(Box::new(start)) }
     }
 
     /// Runs `work` on the thread. If the caller has stopped waiting before its turn comes, it is not begun.
@@ -62,6 +49,25 @@ impl<C: 'static> Worker<C> {
     }
 }
 
+fn work<C>(mut connect: impl FnMut() -> Result<C, StoreError>, inbox: mpsc::Receiver<Job<C>>) {
+    let mut connection = None;
+    for job in inbox {
+        if connection.is_none() {
+            match connect() {
+                Ok(connected) => connection = Some(connected),
+                Err(error) => {
+                    tracing::error!(%error, "cannot open the database");
+                    job(Err(error));
+                    continue;
+                }
+            }
+        }
+        if let Some(connection) = &mut connection {
+            job(Ok(connection));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,7 +75,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_fails_is_tried_again_and_says_why() {
         let mut tries = 0;
-        let worker = Worker::start("test", move || {
+        let worker = Worker::new("test", move || {
             tries += 1;
             if tries == 1 { Err(StoreError::Unreachable("too many open files".into())) } else { Ok(tries) }
         });

@@ -47,6 +47,8 @@ pub enum Engine {
     Memory,
     /// The embedded one.
     Sqlite,
+    /// The same, opened for a moment, with one connection.
+    SqliteBriefly,
     /// The one for teams.
     Postgres,
     /// The same, behind PgBouncer in transaction mode.
@@ -61,6 +63,7 @@ impl Engine {
         match self {
             Self::Memory => "memory",
             Self::Sqlite => "SQLite",
+            Self::SqliteBriefly => "SQLite, with one connection",
             Self::Postgres => "PostgreSQL",
             Self::PostgresPooled => "PostgreSQL behind PgBouncer",
             Self::Postgrest => "PostgreSQL through PostgREST",
@@ -78,9 +81,10 @@ pub enum Home {
     Postgres(Database, Box<Client>),
 }
 
-/// How a store in PostgreSQL is reached.
+/// How a store is reached.
 enum Way {
     Direct,
+    Briefly,
     Pooled(Pooler),
     Postgrest(Gateway),
 }
@@ -107,7 +111,7 @@ impl World {
         let now = Arc::new(AtomicI64::new(BEGINNING));
         let home = Arc::new(match engine {
             Engine::Memory => Home::Memory,
-            Engine::Sqlite => Home::Sqlite(directory()),
+            Engine::Sqlite | Engine::SqliteBriefly => Home::Sqlite(directory()),
             Engine::Postgres | Engine::PostgresPooled | Engine::Postgrest => {
                 let database = Database::create().await;
                 let client = Box::new(superuser(&database).await);
@@ -122,6 +126,7 @@ impl World {
                 PostgresStore::connect(database.dsn(), PoolSize { min: 0, max: 1 }).await.unwrap();
                 Way::Postgrest(Gateway::start(database.dsn(), &["public", "coordinator_api"]).await)
             }
+            (_, Engine::SqliteBriefly) => Way::Briefly,
             _ => Way::Direct,
         });
         let store = open(&home, &way, clock(&now)).await;
@@ -260,12 +265,15 @@ async fn open(home: &Home, way: &Way, clock: Clock) -> Arc<dyn Store> {
     let pool = PoolSize { min: 1, max: 4 };
     match (home, way) {
         (Home::Memory, _) => Arc::new(MemoryStore::new(clock)),
+        (Home::Sqlite(directory), Way::Briefly) => {
+            Arc::new(SqliteStore::open_briefly(&directory.path().join("db"), clock).unwrap())
+        }
         (Home::Sqlite(directory), _) => Arc::new(SqliteStore::open(&directory.path().join("db"), clock).unwrap()),
         (_, Way::Pooled(pooler)) => Arc::new(PostgresStore::connect(pooler.dsn(), pool).await.unwrap()),
         (_, Way::Postgrest(gateway)) => {
             Arc::new(PostgresStore::through_postgrest(&bare_postgrest(gateway)).await.unwrap())
         }
-        (Home::Postgres(database, _), Way::Direct) => {
+        (Home::Postgres(database, _), Way::Direct | Way::Briefly) => {
             Arc::new(PostgresStore::connect(database.dsn(), pool).await.unwrap())
         }
     }
@@ -295,6 +303,11 @@ macro_rules! cases {
             #[tokio::test]
             async fn sqlite() {
                 super::$case(&World::open(Engine::Sqlite).await).await;
+            }
+
+            #[tokio::test]
+            async fn sqlite_briefly() {
+                super::$case(&World::open(Engine::SqliteBriefly).await).await;
             }
 
             #[tokio::test]

@@ -215,7 +215,10 @@ begin
 end
 $$;
 
-create or replace function coordinator.cancel(p_turn coordinator.turn, p_request jsonb) returns jsonb
+-- Ends a task that has not ended yet, whoever holds it: cancelled for a reason, or else done.
+create or replace function coordinator.end_task(
+    p_turn coordinator.turn, p_request jsonb, p_status text, p_error_code text
+) returns jsonb
 language plpgsql as $$
 declare
     task coordinator.tasks;
@@ -229,40 +232,28 @@ begin
     if task.completed_at is not null then
         return jsonb_build_object('kind', 'refused', 'code', 'task_already_ended', 'status', task.status);
     end if;
-    task.status := 'failed';
+    task.status := p_status;
     task.result := (p_request ->> 'result')::json;
-    task.error_code := 'cancelled_by_orchestrator';
+    task.error_code := p_error_code;
     task.error_message := p_request ->> 'reason';
     return jsonb_build_object(
-        'kind', 'ended', 'task_id', task.task_id, 'status', 'failed', 'retry_at', null,
+        'kind', 'ended', 'task_id', task.task_id, 'status', task.status, 'retry_at', null,
         'failed_dependents', coordinator.finish(task, p_turn.now)
     );
 end
 $$;
 
+create or replace function coordinator.cancel(p_turn coordinator.turn, p_request jsonb) returns jsonb
+language plpgsql as $$
+begin
+    return coordinator.end_task(p_turn, p_request, 'failed', 'cancelled_by_orchestrator');
+end
+$$;
+
 create or replace function coordinator.finish_task(p_turn coordinator.turn, p_request jsonb) returns jsonb
 language plpgsql as $$
-declare
-    task coordinator.tasks;
 begin
-    select t.* into task
-    from coordinator.tasks as t
-    where t.project = p_turn.project and t.task_id = (p_request ->> 'task_id')::uuid;
-    if not found then
-        return '{"kind": "refused", "code": "task_not_found"}';
-    end if;
-    if task.completed_at is not null then
-        return jsonb_build_object('kind', 'refused', 'code', 'task_already_ended', 'status', task.status);
-    end if;
-    task.status := 'completed';
-    task.result := (p_request ->> 'result')::json;
-    task.error_code := null;
-    task.error_message := null;
-    perform coordinator.finish(task, p_turn.now);
-    return jsonb_build_object(
-        'kind', 'ended', 'task_id', task.task_id, 'status', 'completed', 'retry_at', null,
-        'failed_dependents', '[]'::jsonb
-    );
+    return coordinator.end_task(p_turn, p_request, 'completed', null);
 end
 $$;
 

@@ -1,11 +1,14 @@
-//! Checks line by line: no database, and an answer to each line whatever it is.
+//! Questions on standard input, a line each, answered line by line for as long as there are any.
 
 use std::io::{self, BufRead, Write};
 
+use serde_json::Value;
+
 use crate::exit::Exit;
 
-/// Answers as long as there are lines.
-pub fn answer_all() -> anyhow::Result<Exit> {
+/// Answers each line that is not empty with a line. A line's text and number are given; what is no text in it is
+/// replaced.
+pub fn answer_each(answer: impl Fn(&str, usize) -> anyhow::Result<Value>) -> anyhow::Result<Exit> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut input = io::stdin().lock();
     let mut bytes = vec![];
@@ -14,12 +17,11 @@ pub fn answer_all() -> anyhow::Result<Exit> {
         if input.read_until(b'\n', &mut bytes)? == 0 {
             break;
         }
-        // What is no text has no host: the replacement character is in none.
         let text = String::from_utf8_lossy(&bytes);
         if text.trim().is_empty() {
             continue;
         }
-        writeln!(out, "{}", network::line::answer(&text, number))?;
+        writeln!(out, "{}", answer(&text, number)?)?;
         // Whoever asks line by line waits for this one.
         out.flush()?;
     }
