@@ -117,8 +117,9 @@ async fn what_nobody_asks_for_and_what_is_verified_anyway_is_left_alone() {
     let own = push(&coordinator, &fake, "coordinator/verify/0197a9a4-0000-7000-8000-000000000001").await.1;
     assert_eq!((own.action, own.reason), ("ignored", Some("it is being verified there")));
     fake.contents().delete("fix-login");
-    for delivery in fake.contents().take_deliveries() {
-        assert_eq!(deliver(&coordinator, &delivery).await.changeset_id, None);
+    let deletion = fake.contents().take_deliveries();
+    for delivery in &deletion {
+        assert_eq!(deliver(&coordinator, delivery).await.changeset_id, None);
     }
     assert!(changesets(&coordinator).await.is_empty());
 
