@@ -59,6 +59,8 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<verification::GetChangeset>(),
         Entry::of::<verification::ListChangesets>(),
         Entry::of::<verification::VerificationMetrics>(),
+        Entry::of::<verification::policies::ListVerificationPolicies>(),
+        Entry::of::<verification::policies::PutVerificationPolicy>(),
         Entry::of::<verification::runs::PlanVerification>(),
         Entry::of::<verification::runs::ClaimVerification>(),
         Entry::of::<verification::runs::RenewVerification>(),

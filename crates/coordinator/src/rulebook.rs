@@ -24,6 +24,7 @@ enum KindName {
     Network,
     Policy,
     Profile,
+    Verification,
 }
 
 impl From<KindName> for RuleKind {
@@ -34,6 +35,7 @@ impl From<KindName> for RuleKind {
             KindName::Network => Self::Network,
             KindName::Policy => Self::Policy,
             KindName::Profile => Self::Profile,
+            KindName::Verification => Self::Verification,
         }
     }
 }

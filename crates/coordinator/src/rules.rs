@@ -17,6 +17,7 @@ use model::id::Project;
 use model::rulebook::{Rule, RuleKind};
 use policy::{Action, Assignee, Code, Decision, Door, Principal, Profile, Profiles, Resource, Trust, native, place};
 use store::{Store, StoreError};
+use verification::Policy;
 
 use crate::Coordinator;
 use crate::failure::Failure;
@@ -197,6 +198,7 @@ impl Compiler {
             RuleKind::Assignment => vec![],
             RuleKind::Guardrails => guardrails::mistakes(name, body),
             RuleKind::Network => crate::network::mistakes(name, body),
+            RuleKind::Verification => Policy::parse(name, body).err().map(|bad| bad.0).unwrap_or_default(),
         }
     }
 
@@ -216,7 +218,7 @@ impl Compiler {
                         profiles.assign(to, body);
                     }
                 }
-                RuleKind::Policy | RuleKind::Network | RuleKind::Guardrails => {}
+                RuleKind::Policy | RuleKind::Network | RuleKind::Guardrails | RuleKind::Verification => {}
             }
         }
         let engine = match self.settings.engine {

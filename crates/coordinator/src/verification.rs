@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod planning;
+pub mod policies;
 pub mod runs;
 
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub struct RunView {
     policy: String,
     /// 0 (only reads) to 4 (people).
     tier: u8,
-    /// inline, command or human.
+    /// inline, command, github or human.
     executor: &'static str,
     /// queued, running, waiting_approval, passed, failed, errored, timed_out or cancelled.
     state: &'static str,
@@ -173,7 +174,7 @@ pub(crate) async fn submit(context: &Context<'_>, wanted: Wanted) -> Result<(Uui
 }
 
 /// Whose work a revision is: that of the agent in the branch's name, `agent/AGENT/TASK`.
-fn owner(revision: &str) -> Option<AgentId> {
+pub(crate) fn owner(revision: &str) -> Option<AgentId> {
     let (agent, task) = revision.strip_prefix("agent/")?.split_once('/')?;
     AgentId::new(agent).ok().filter(|_| !task.is_empty())
 }
@@ -185,8 +186,10 @@ pub(crate) async fn after_task(
     task_id: Uuid,
     result: Option<&serde_json::Value>,
 ) -> Option<Uuid> {
-    if context.coordinator.settings().verification.all().is_empty() {
-        return None;
+    match context.coordinator.verification_policies(context.project).await {
+        Ok(policies) if policies.all().is_empty() => return None,
+        // With policies that cannot be read it is submitted all the same: the runner says what is wrong with them.
+        Ok(_) | Err(_) => {}
     }
     let named = |field: &str| result?.get(field)?.as_str().map(str::to_owned).filter(|name| is_revision(name));
     let revision = named("commit").or_else(|| named("branch"))?;

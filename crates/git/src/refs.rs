@@ -197,6 +197,55 @@ impl Git {
         }
     }
 
+    /// Puts a commit under a name of a remote that nobody else uses, wherever that is, so that others can see it. No hook of
+    /// this repository is asked: it lands nowhere.
+    ///
+    /// # Errors
+    /// [`Error`] when the remote cannot be reached or does not want it, or a name is none.
+    pub fn publish(&self, remote: &str, name: &str, commit: &ObjectId) -> Result<(), Error> {
+        self.push_aside(remote, name, &format!("+{commit}:{name}"))
+    }
+
+    /// Takes such a name away again. Whether it is still there does not matter.
+    ///
+    /// # Errors
+    /// [`Error`] when the remote cannot be reached or does not want it, or a name is none.
+    pub fn unpublish(&self, remote: &str, name: &str) -> Result<(), Error> {
+        match self.push_aside(remote, name, &format!(":{name}")) {
+            Err(error) if self.remote_ref(remote, name)?.is_some() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn push_aside(&self, remote: &str, name: &str, what: &str) -> Result<(), Error> {
+        full_name(name)?;
+        remote_name(remote)?;
+        let arguments = ["push", "--quiet", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", remote, what];
+        self.run().limit(REMOTE_LIMIT.max(self.limit)).output(&arguments).map(drop)
+    }
+
+    /// The refs of a remote below this name (`refs/heads/agent`), with where they are.
+    ///
+    /// # Errors
+    /// [`Error`] when the remote cannot be reached, or a name is none.
+    pub fn remote_refs(&self, remote: &str, below: &str) -> Result<Vec<(String, ObjectId)>, Error> {
+        full_name(below)?;
+        remote_name(remote)?;
+        let pattern = format!("{below}/*");
+        let said = self.run().limit(REMOTE_LIMIT.max(self.limit)).output(&["ls-remote", "--refs", remote, &pattern])?;
+        let said = text(&said);
+        // The pattern matches the ends of other names, too.
+        let own = said
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .filter(|(_, name)| name.strip_prefix(below).is_some_and(|rest| rest.starts_with('/')));
+        let read = |(id, name): (&str, &str)| match ObjectId::new(id) {
+            Ok(id) => Ok((name.to_owned(), id)),
+            Err(_) => Err(unreadable("ls-remote", &said)),
+        };
+        own.map(read).collect()
+    }
+
     /// Where a ref of a remote is.
     ///
     /// # Errors
@@ -224,6 +273,19 @@ impl Git {
         let arguments = ["fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", remote, &what];
         self.run().limit(REMOTE_LIMIT.max(self.limit)).output(&arguments)?;
         self.exactly(into)?.ok_or_else(|| unreadable("fetch", into))
+    }
+}
+
+impl Git {
+    /// Brings a commit that a remote has, under no name.
+    ///
+    /// # Errors
+    /// [`Error`] when the remote cannot be reached, or has or shows no such commit.
+    pub fn fetch_commit(&self, remote: &str, commit: &ObjectId) -> Result<(), Error> {
+        remote_name(remote)?;
+        let options = ["fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+        let arguments = [options.as_slice(), &[remote, commit.as_str()]].concat();
+        self.run().limit(REMOTE_LIMIT.max(self.limit)).output(&arguments).map(drop)
     }
 }
 

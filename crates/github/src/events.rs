@@ -12,6 +12,7 @@ use crate::issues::Issue;
 use crate::pulls::Pull;
 use crate::sighting::{Seen, Sighting, Subject, agent_of_branch, of_issue, of_issue_gone, of_pull};
 use crate::version::{Version, told_at};
+use crate::workflows::Run;
 
 /// The header that names the event.
 pub const EVENT_HEADER: &str = "x-github-event";
@@ -34,10 +35,27 @@ pub struct Delivery<'a> {
 /// What a delivery tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// This was seen. It may be nothing.
+    /// This was seen.
     Sightings(Vec<Sighting>),
+    /// Commits were pushed to a branch, and this was seen of it: nothing, if it is no agent's.
+    Pushed(Pushed, Vec<Sighting>),
+    /// A run of a workflow has ended.
+    WorkflowEnded(Box<Run>),
     /// Nothing that matters to us, for this reason.
     Ignored(&'static str),
+}
+
+/// A branch that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name.
+    pub branch: String,
+    /// Its latest commit.
+    pub commit: String,
+    /// Who pushed, as GitHub calls them.
+    pub pusher: String,
+    /// The branch that others are merged into, where GitHub tells.
+    pub default_branch: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -52,6 +70,12 @@ struct PullEvent {
 }
 
 #[derive(Deserialize)]
+struct WorkflowEvent {
+    action: String,
+    workflow_run: Run,
+}
+
+#[derive(Deserialize)]
 struct PushEvent {
     #[serde(rename = "ref")]
     name: String,
@@ -60,7 +84,14 @@ struct PushEvent {
     deleted: bool,
     #[serde(default)]
     commits: Vec<PushedCommit>,
+    #[serde(default)]
+    sender: Option<Sender>,
     repository: PushedRepository,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    login: String,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +107,8 @@ struct PushedCommit {
 #[derive(Deserialize)]
 struct PushedRepository {
     pushed_at: PushedAt,
+    #[serde(default)]
+    default_branch: Option<String>,
 }
 
 /// GitHub writes it one way in pushes and another way elsewhere.
@@ -109,7 +142,7 @@ struct DeleteEvent {
 /// A sentence, for a body that is not what GitHub documents.
 pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &str) -> Result<Heard, String> {
     let told_at = told_at(delivery.id, delivery.arrived_at);
-    if !matches!(delivery.event, "issues" | "pull_request" | "push" | "delete") {
+    if !matches!(delivery.event, "issues" | "pull_request" | "push" | "delete" | "workflow_run") {
         return Ok(Heard::Ignored(match delivery.event {
             "ping" => "the webhook works",
             _ => "nothing is done about events of this kind",
@@ -131,7 +164,21 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
             sighting.into_iter().collect()
         }
         "pull_request" => of_pull(&read::<PullEvent>(delivery.body)?.pull_request, merge_label, repository, told_at),
-        "push" => of_push(&read(delivery.body)?, told_at)?.into_iter().collect(),
+        "workflow_run" => {
+            let event: WorkflowEvent = read(delivery.body)?;
+            return Ok(match event.action.as_str() {
+                "completed" => Heard::WorkflowEnded(Box::new(event.workflow_run)),
+                _ => Heard::Ignored("that a workflow has begun does not matter"),
+            });
+        }
+        "push" => {
+            let push: PushEvent = read(delivery.body)?;
+            let sighting = of_push(&push, told_at)?;
+            if let Some(pushed) = pushed(push) {
+                return Ok(Heard::Pushed(pushed, sighting.into_iter().collect()));
+            }
+            sighting.into_iter().collect()
+        }
         _ => of_delete(&read(delivery.body)?, told_at)?.into_iter().collect(),
     };
     Ok(match sightings {
@@ -163,6 +210,13 @@ fn of_push(push: &PushEvent, told_at: Timestamp) -> Result<Option<Sighting>, Str
         Seen::Pushed { files, sha: push.after.clone() }
     };
     of_ref(branch, &push.repository, told_at, seen).map(Some)
+}
+
+/// The branch that a push has moved, or begun.
+fn pushed(push: PushEvent) -> Option<Pushed> {
+    let branch = push.name.strip_prefix("refs/heads/").filter(|_| !push.deleted)?.to_owned();
+    let pusher = push.sender.map(|sender| sender.login).unwrap_or_default();
+    Some(Pushed { branch, commit: push.after, pusher, default_branch: push.repository.default_branch })
 }
 
 fn of_delete(delete: &DeleteEvent, told_at: Timestamp) -> Result<Option<Sighting>, String> {

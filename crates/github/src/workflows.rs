@@ -9,6 +9,9 @@ use crate::client::{Client, Question, encoded};
 use crate::error::Result;
 use crate::issues::PAGE_SIZE;
 
+/// The event of a run that was dispatched.
+const DISPATCHED: &str = "workflow_dispatch";
+
 /// Which run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -62,10 +65,25 @@ pub struct Run {
     /// The branch it runs on.
     #[serde(default)]
     pub head_branch: Option<String>,
+    /// What started it: `workflow_dispatch`, `push`.
+    pub event: String,
+    /// The workflow's file: `.github/workflows/ci.yml`, where GitHub tells.
+    #[serde(default)]
+    pub path: String,
     /// Where it is to be seen.
     pub html_url: String,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Run {
+    /// Was this workflow dispatched on this branch, for this commit?
+    pub fn is_of(&self, workflow: &str, branch: &str, commit: &str) -> bool {
+        // A reusable workflow has `@` and a ref behind it.
+        let path = self.path.split('@').next().unwrap_or_default();
+        let is_it = path.rsplit('/').next() == Some(workflow);
+        is_it && self.event == DISPATCHED && self.head_branch.as_deref() == Some(branch) && self.head_sha == commit
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,7 +93,8 @@ struct Runs {
 
 impl Client {
     /// Starts a workflow that has the trigger `workflow_dispatch`, by the name of its file or its id, on a branch or tag.
-    /// GitHub does not tell which run it becomes: look for it with [`Self::dispatched_runs`], by something in the inputs.
+    /// GitHub does not tell which run it becomes: look for it with [`Self::dispatched_runs`], by the branch,
+    /// where that is dispatched on once.
     ///
     /// # Errors
     /// [`Error`](crate::Error): it may have been started all the same where nobody answered.
@@ -95,17 +114,20 @@ impl Client {
         .await
     }
 
-    /// The latest runs of a workflow that were dispatched at this instant or later, newest first.
+    /// The runs of a workflow that were dispatched on this branch for this commit, newest first.
     ///
     /// # Errors
     /// [`Error`](crate::Error)
-    pub async fn dispatched_runs(&self, workflow: &str, since: Timestamp) -> Result<Vec<Run>> {
+    pub async fn dispatched_runs(&self, workflow: &str, branch: &str, commit: &str) -> Result<Vec<Run>> {
         let path = self.path(&format!(
-            "/actions/workflows/{}/runs?event=workflow_dispatch&created={}&per_page={PAGE_SIZE}",
+            "/actions/workflows/{}/runs?event={DISPATCHED}&branch={}&head_sha={}&per_page={PAGE_SIZE}",
             encoded(workflow),
-            encoded(&format!(">={since:.0}"))
+            encoded(branch),
+            encoded(commit)
         ));
-        let runs: Runs = self.one(Question::get("list a workflow's runs (actions: read)", path)).await?;
+        let mut runs: Runs = self.one(Question::get("list a workflow's runs (actions: read)", path)).await?;
+        // What is asked for is not taken on trust.
+        runs.workflow_runs.retain(|run| run.is_of(workflow, branch, commit));
         Ok(runs.workflow_runs)
     }
 

@@ -88,6 +88,7 @@ pub fn openapi() -> Value {
             "action": {"enum": ["handled", "repeated", "ignored"]},
             "reason": {"type": "string"},
             "subjects": {"type": "array", "items": {"type": "string"}},
+            "changeset_id": {"type": "string", "format": "uuid"},
         },
     });
     let content = json!({"application/json": {"schema": answer}});

@@ -25,11 +25,14 @@ pub enum RuleKind {
     Policy,
     /// How far an agent is trusted, and its limits.
     Profile,
+    /// What must pass for a change.
+    Verification,
 }
 
 impl RuleKind {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 5] = [Self::Assignment, Self::Guardrails, Self::Network, Self::Policy, Self::Profile];
+    pub const ALL: [Self; 6] =
+        [Self::Assignment, Self::Guardrails, Self::Network, Self::Policy, Self::Profile, Self::Verification];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +42,7 @@ impl RuleKind {
             Self::Network => "network",
             Self::Policy => "policy",
             Self::Profile => "profile",
+            Self::Verification => "verification",
         }
     }
 }

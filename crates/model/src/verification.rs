@@ -61,6 +61,8 @@ pub enum Executor {
     Inline,
     /// A program of your own, which gets a question and gives an answer.
     Command,
+    /// A workflow of GitHub Actions.
+    Github,
     /// A person.
     Human,
 }
@@ -71,6 +73,7 @@ impl Executor {
         match self {
             Self::Inline => "inline",
             Self::Command => "command",
+            Self::Github => "github",
             Self::Human => "human",
         }
     }
@@ -125,7 +128,7 @@ pub enum RunState {
     Errored,
     /// It took too long, or nobody answered in time.
     TimedOut,
-    /// Another run had failed.
+    /// Another run had failed, or whoever had it was stopped before there was a result.
     Cancelled,
 }
 
@@ -149,9 +152,14 @@ impl RunState {
         !matches!(self, Self::Queued | Self::Running | Self::WaitingApproval)
     }
 
-    /// Does it end the changeset?
+    /// Is it why the changeset failed, whatever became of the others?
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::Errored | Self::TimedOut)
+    }
+
+    /// Does it end the changeset?
+    pub fn ends_all(self) -> bool {
+        self.is_bad() || self == Self::Cancelled
     }
 }
 
@@ -351,6 +359,8 @@ pub enum Verdict {
     Errored,
     /// It took too long.
     TimedOut,
+    /// It was stopped: nobody knows.
+    Cancelled,
     /// Somebody else has it now, and will say.
     Accepted,
 }

@@ -123,6 +123,7 @@ impl Checker {
                 let ended = self.inline.run_with(command, directory, environment, input, policy.timeout, stop);
                 answer(&ended)
             }
+            Executor::Github => errored("GitHub runs it, where a runner starts it: coordinator verify".into()),
             Executor::Human => errored("a person decides about it".into()),
         }
     }

@@ -16,5 +16,5 @@ mod tree;
 
 pub use check::{Checker, Question, Ready, Said};
 pub use inline::{Ended, Inline, Report};
-pub use policy::{Executor, Policies, Policy, Tier};
+pub use policy::{Executor, Policies, Policy, Tier, Workflow};
 pub use results::{Key, Results};

@@ -1,6 +1,6 @@
-//! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`.
+//! Policies: what must pass for which files. They stand in `coordinator.toml` as `[[verification]]`, or by themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::key::LockKey;
@@ -14,6 +14,14 @@ const DEFAULT_OF_PEOPLE: Duration = Duration::from_secs(24 * 3600);
 /// The longest that a policy can say.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const NAME_LIMIT: usize = 64;
+/// The longest name of a workflow's file.
+const WORKFLOW_LIMIT: usize = 100;
+/// Where commits are pushed to for a workflow, unless its policy says otherwise.
+const REMOTE: &str = "origin";
+/// The input of a workflow that says which run of ours it is.
+pub const RUN_INPUT: &str = "run_id";
+/// The input of a workflow that says which commit it verifies.
+pub const COMMIT_INPUT: &str = "commit";
 
 /// How much a check costs, and how late it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +48,17 @@ pub enum Approval {
     NotNeeded,
 }
 
+/// A workflow of GitHub Actions that verifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workflow {
+    /// Its file in `.github/workflows`.
+    pub file: String,
+    /// The remote that is the repository on GitHub.
+    pub remote: String,
+    /// What it is given beside [`RUN_INPUT`] and [`COMMIT_INPUT`].
+    pub inputs: BTreeMap<String, String>,
+}
+
 /// One policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -55,6 +74,8 @@ pub struct Policy {
     pub executor: Executor,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// What GitHub runs, with [`Executor::Github`].
+    pub workflow: Option<Workflow>,
     /// Commands that print the versions of what it uses: with others, a result does not count.
     pub versions: Vec<Vec<String>>,
     /// How long it may take.
@@ -66,6 +87,22 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Reads one by itself: the fields of a `[[verification]]` but for the name.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with line and field.
+    pub fn parse(name: &str, text: &str) -> Result<Self, BadPolicies> {
+        let written: Written = read(text)?;
+        let mut checker = Checker { text, bad: vec![], names: BTreeSet::new() };
+        if let Some(twice) = &written.name {
+            checker.wrong(twice.span().start, "name", "is given beside the text".into());
+        }
+        match checker.check(0, name.to_owned(), written).filter(|_| checker.bad.is_empty()) {
+            Some(policy) => Ok(policy),
+            None => Err(BadPolicies(checker.bad)),
+        }
+    }
+
     /// Does a person have a say?
     pub fn asks_a_person(&self) -> bool {
         self.executor == Executor::Human || self.approval == Approval::Needed
@@ -94,15 +131,29 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong, with line and field.
     pub fn parse(text: &str) -> Result<Self, BadPolicies> {
-        let written: WrittenFile = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            BadPolicies(vec![format!("line {line}: verification: {}", error.message())])
-        })?;
+        let written: WrittenFile = read(text)?;
         let mut checker = Checker { text, bad: vec![], names: BTreeSet::new() };
-        let mut policies: Vec<Policy> =
-            written.verification.into_iter().filter_map(|policy| checker.check(policy)).collect();
-        policies.sort_by_key(|policy| policy.tier);
+        let mut policies = vec![];
+        for written in written.verification {
+            let (start, mut written) = (written.span().start, written.into_inner());
+            match written.name.take() {
+                Some(name) => policies.extend(checker.check_named(start, &name, written)),
+                None => checker.wrong(start, "name", "is missing".into()),
+            }
+        }
+        policies.sort_by_key(|policy: &Policy| policy.tier);
         if checker.bad.is_empty() { Ok(Self(policies)) } else { Err(BadPolicies(checker.bad)) }
+    }
+
+    /// With these, too. Of two with one name that which is here already counts, so that nothing takes its place.
+    pub fn with(mut self, others: impl IntoIterator<Item = Policy>) -> Self {
+        for other in others {
+            if self.named(&other.name).is_none() {
+                self.0.push(other);
+            }
+        }
+        self.0.sort_by_key(|policy| policy.tier);
+        self
     }
 
     /// All of them.
@@ -130,13 +181,17 @@ struct WrittenFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    name: Spanned<String>,
+    name: Option<Spanned<String>>,
     globs: Vec<Spanned<String>>,
     #[serde(default)]
     exclude: Vec<Spanned<String>>,
     tier: Spanned<u64>,
     executor: Option<Executor>,
     command: Option<Spanned<Vec<String>>>,
+    workflow: Option<Spanned<String>>,
+    remote: Option<Spanned<String>>,
+    #[serde(default)]
+    inputs: BTreeMap<Spanned<String>, String>,
     #[serde(default)]
     versions: Vec<Spanned<Vec<String>>>,
     timeout_seconds: Option<Spanned<u64>>,
@@ -151,15 +206,27 @@ struct Checker<'a> {
     names: BTreeSet<String>,
 }
 
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, BadPolicies> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        BadPolicies(vec![format!("line {line}: verification: {}", error.message())])
+    })
+}
+
 impl Checker<'_> {
-    fn check(&mut self, written: Spanned<Written>) -> Option<Policy> {
-        let (start, before) = (written.span().start, self.bad.len());
-        let written = written.into_inner();
-        let name = written.name.get_ref().clone();
+    fn check_named(&mut self, start: usize, name: &Spanned<String>, written: Written) -> Option<Policy> {
+        if self.names.insert(name.get_ref().clone()) {
+            return self.check(start, name.get_ref().clone(), written);
+        }
+        let why = format!("{:?} is the name of another policy", name.get_ref());
+        self.wrong(name.span().start, "name", why);
+        self.check(start, name.get_ref().clone(), written).and(None)
+    }
+
+    fn check(&mut self, start: usize, name: String, written: Written) -> Option<Policy> {
+        let before = self.bad.len();
         if name.is_empty() || name.len() > NAME_LIMIT || name.contains(char::is_control) {
-            self.wrong(written.name.span().start, "name", format!("must be 1 to {NAME_LIMIT} bytes of text"));
-        } else if !self.names.insert(name.clone()) {
-            self.wrong(written.name.span().start, "name", format!("{name:?} is the name of another policy"));
+            self.wrong(start, "name", format!("must be 1 to {NAME_LIMIT} bytes of text"));
         }
         if written.globs.is_empty() {
             self.wrong(start, "globs", "must name at least one glob, such as \"**\"".into());
@@ -173,6 +240,9 @@ impl Checker<'_> {
         let command_at = written.command.as_ref().map_or(start, |command| command.span().start);
         match executor {
             Executor::Human if !is_missing => self.wrong(command_at, "command", "a person runs none".into()),
+            Executor::Github if !is_missing => {
+                self.wrong(command_at, "command", "the workflow says what is run".into())
+            }
             Executor::Inline | Executor::Command if is_missing => {
                 self.wrong(command_at, "command", "must name a program, such as [\"cargo\", \"test\"]".into());
             }
@@ -190,6 +260,7 @@ impl Checker<'_> {
                 self.wrong(variable.span().start, "environment", "must be names of variables".into());
             }
         }
+        let workflow = self.workflow(executor, start, &written);
         let default_timeout = if executor == Executor::Human { DEFAULT_OF_PEOPLE } else { DEFAULT_TIMEOUT };
         let timeout = written.timeout_seconds.map_or(default_timeout, |seconds| {
             let timeout = Duration::from_secs(*seconds.get_ref());
@@ -209,11 +280,53 @@ impl Checker<'_> {
             tier,
             executor,
             command: written.command.map(Spanned::into_inner).unwrap_or_default(),
+            workflow,
             versions: written.versions.into_iter().map(Spanned::into_inner).collect(),
             timeout,
             environment: written.environment.into_iter().map(Spanned::into_inner).collect(),
             approval: if written.needs_approval == Some(true) { Approval::Needed } else { Approval::NotNeeded },
         })
+    }
+
+    /// What GitHub is to run; nothing of that belongs to another executor, and GitHub gets nothing of this machine.
+    fn workflow(&mut self, executor: Executor, start: usize, written: &Written) -> Option<Workflow> {
+        if executor != Executor::Github {
+            let set = [("workflow", written.workflow.as_ref()), ("remote", written.remote.as_ref())];
+            let inputs = written.inputs.keys().next().map(|name| ("inputs", name));
+            for (field, at) in set.into_iter().filter_map(|(field, set)| Some((field, set?))).chain(inputs) {
+                self.wrong(at.span().start, field, "is for executor = \"github\" only".into());
+            }
+            return None;
+        }
+        if let Some(command) = written.versions.first() {
+            let why = "nothing is run here: let the workflow fix its versions, its file is part of the tree";
+            self.wrong(command.span().start, "versions", why.into());
+        }
+        if let Some(variable) = written.environment.first() {
+            let why = "nothing of this machine's environment goes to GitHub: use inputs, or secrets there";
+            self.wrong(variable.span().start, "environment", why.into());
+        }
+        for name in written.inputs.keys().filter(|name| matches!(name.get_ref().as_str(), RUN_INPUT | COMMIT_INPUT)) {
+            self.wrong(name.span().start, "inputs", format!("{} is given by us", name.get_ref()));
+        }
+        let remote = written.remote.as_ref().map_or(REMOTE, |remote| remote.get_ref());
+        if remote.is_empty() || remote.starts_with('-') || remote.contains(char::is_control) {
+            self.wrong(
+                written.remote.as_ref().map_or(start, |at| at.span().start),
+                "remote",
+                "must name a remote".into(),
+            );
+        }
+        let file = written.workflow.as_ref().map(|file| file.get_ref().as_str()).unwrap_or_default();
+        let is_file = (file.ends_with(".yml") || file.ends_with(".yaml"))
+            && file.len() <= WORKFLOW_LIMIT
+            && file.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !is_file {
+            let at = written.workflow.as_ref().map_or(start, |at| at.span().start);
+            self.wrong(at, "workflow", "must name a file in .github/workflows, such as \"ci.yml\"".into());
+        }
+        let inputs = written.inputs.iter().map(|(name, value)| (name.get_ref().clone(), value.clone())).collect();
+        Some(Workflow { file: file.to_owned(), remote: remote.to_owned(), inputs })
     }
 
     fn globs(&mut self, field: &str, globs: &[Spanned<String>]) -> Vec<LockKey> {
@@ -319,6 +432,62 @@ command = ["true"]
             ],
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn a_workflow_is_named_and_gets_nothing_of_this_machine() {
+        let of = |more: &str| {
+            Policies::parse(&format!("[[verification]]\nname = 'ci'\nglobs = ['**']\ntier = 1\n{more}"))
+                .map(|policies| policies.all()[0].workflow.clone())
+                .map_err(|BadPolicies(lines)| lines)
+        };
+        let workflow = of("executor = 'github'\nworkflow = 'ci.yml'\ninputs = { target = 'linux' }").unwrap().unwrap();
+        assert_eq!((workflow.file.as_str(), workflow.remote.as_str()), ("ci.yml", "origin"));
+        assert_eq!(workflow.inputs, [("target".to_owned(), "linux".to_owned())].into());
+        for (bad, place) in [
+            ("executor = 'github'", "line 1: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = '../ci.yml'", "line 6: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = 'ci'", "line 6: verification.workflow: must name a file"),
+            ("executor = 'github'\nworkflow = 'ci.yml'\ncommand = ['x']", "line 7: verification.command: the workflow"),
+            ("executor = 'github'\nworkflow = 'ci.yml'\nversions = [['x']]", "line 7: verification.versions: nothing"),
+            (
+                "executor = 'github'\nworkflow = 'ci.yml'\nenvironment = ['X']",
+                "line 7: verification.environment: nothing",
+            ),
+            (
+                "executor = 'github'\nworkflow = 'ci.yml'\ninputs = { commit = 'x' }",
+                "line 7: verification.inputs: commit",
+            ),
+            ("executor = 'github'\nworkflow = 'ci.yml'\nremote = '-x'", "line 7: verification.remote: must name"),
+            ("command = ['x']\nworkflow = 'ci.yml'", "line 6: verification.workflow: is for executor"),
+            ("command = ['x']\ninputs = { a = 'b' }", "line 6: verification.inputs: is for executor"),
+        ] {
+            let lines = of(bad).unwrap_err();
+            assert!(lines.len() == 1 && lines[0].starts_with(place), "{bad}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_by_itself_is_read_alike_and_takes_nobody_s_place() {
+        let alone = Policy::parse("tests", "globs = ['**']\ntier = 0\ncommand = ['true']").unwrap();
+        let more = Policy::parse("more", "globs = ['**']\ntier = 1\ncommand = ['true']").unwrap();
+        let all = Policies::parse(GOOD).unwrap().with([alone, more]);
+        let names: Vec<_> = all.all().iter().map(|policy| (policy.name.as_str(), policy.tier.get())).collect();
+        assert_eq!(names, [("format", 0), ("more", 1), ("tests", 2), ("look", 4)]);
+        for (name, text, why) in [
+            ("", "globs = ['**']\ntier = 0\ncommand = ['true']", "line 1: verification.name: must be 1 to 64"),
+            (
+                "a",
+                "globs = ['**']\ntier = 0\nname = 'b'\ncommand = ['true']",
+                "line 3: verification.name: is given beside",
+            ),
+            ("a", "globs = ['**']\ntier = 7\ncommand = ['true']", "line 2: verification.tier: must be 0 to 4"),
+            ("a", "[[verification]]\nglobs = ['**']", "line 1: verification: unknown field `verification`"),
+            ("a", "globs =", "line 1: verification: "),
+        ] {
+            let BadPolicies(lines) = Policy::parse(name, text).unwrap_err();
+            assert!(lines.len() == 1 && lines[0].starts_with(why), "{text}: {lines:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,14 @@ impl Key {
         match policy.executor {
             Executor::Inline => Self::new(tree, &policy.command, versions),
             Executor::Command => Self::new(tree, &asked("command"), versions),
+            Executor::Github => {
+                // The workflow itself is a file of the tree.
+                let workflow = policy.workflow.as_ref();
+                let said = workflow.map(|workflow| workflow.inputs.iter().flat_map(|(name, value)| [name, value]));
+                let file = workflow.map(|workflow| workflow.file.clone());
+                let what = file.into_iter().chain(said.into_iter().flatten().cloned());
+                Self::new(tree, &asked("github").into_iter().chain(what).collect::<Vec<_>>(), versions)
+            }
             Executor::Human => Self::new(tree, &asked("human"), versions),
         }
     }

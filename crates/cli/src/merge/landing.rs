@@ -1,11 +1,9 @@
 //! `coordinator merge run`: lands what the queue holds, each commit as it was verified.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use git::Git;
 use landing::{Entry, Error, Event, Queue, QueueError, Runner, Style, Target};
 use merging::{EntryId, Fate, Rules, Verdict};
 use model::key::LockKey;
@@ -57,20 +55,27 @@ pub struct Run {
 pub async fn run(desk: &Desk, run: Run) -> anyhow::Result<Exit> {
     let settings = desk.coordinator.settings();
     let refused = |code, message: String| Trouble::new(Exit::Refused, code, message);
-    if settings.verification.all().is_empty() && !run.unverified {
+    let policies =
+        desk.coordinator.verification_policies(desk.coordinator.default_project()).await.map_err(Trouble::from)?;
+    if policies.all().is_empty() && !run.unverified {
         let message = "nothing would be tested: say in coordinator.toml what must pass, as [[verification]] with name, globs, \
                        tier and command (docs/merging.md), or land without a test by --unverified";
         return Err(refused("nothing_verifies", message.into()).into());
     }
+    let on_github = policies.all().iter().find(|policy| policy.workflow.is_some());
+    if let (Some(policy), Err(why)) = (on_github, settings.github.connection()) {
+        return Err(refused("github_not_set_up", format!("{} runs on GitHub: {why}", policy.name)).into());
+    }
     let (worktree, is_json) = (settings.worktree.clone(), desk.json);
     let worktree = worktree.ok_or_else(|| refused("no_repository", "this is no git repository".into()))?;
+    let verifying = runner::Runner::open(desk.clone(), Handle::current(), &worktree, LEASE_SECONDS)?;
     let mut known = Known::default();
     loop {
-        let (desk, options) = (desk.clone(), Options::of(&run));
-        let (handle, worktree) = (Handle::current(), worktree.clone());
+        let (desk, options, verifying) = (desk.clone(), Options::of(&run), verifying.clone());
+        let handle = Handle::current();
         // Git and the tests are waited for, which would hold up the coordinator here.
         let told = known.waiting.clone();
-        known = tokio::task::spawn_blocking(move || land(desk, handle, &worktree, options, known)).await??;
+        known = tokio::task::spawn_blocking(move || land(desk, handle, verifying, options, known)).await??;
         for (id, why) in known.waiting.iter().filter(|(id, why)| told.get(*id) != Some(*why)) {
             output::print(waits(is_json, id, why))?;
         }
@@ -99,10 +104,16 @@ impl Options {
     }
 }
 
-fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options, known: Known) -> Result<Known, Trouble> {
+fn land(
+    desk: Desk,
+    handle: Handle,
+    verifying: runner::Runner,
+    options: Options,
+    known: Known,
+) -> Result<Known, Trouble> {
     let refused = |code, message: String| Trouble::new(Exit::Refused, code, message);
     let failed = |error: git::Error| refused("git_failed", error.to_string());
-    let git = Git::open(worktree).map_err(failed)?;
+    let git = verifying.git.clone();
     let named = desk.coordinator.settings().merge_target.clone();
     let checked = match &named {
         Some(name) => Some(name.clone()),
@@ -126,8 +137,7 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options, known: Kn
         })?,
     };
     let json = desk.json;
-    let verifying = runner::Runner::open(desk.clone(), handle.clone(), worktree, LEASE_SECONDS)?;
-    let verifier = Recorded::new(verifying.clone(), desk.coordinator.settings().verification.clone());
+    let verifier = Recorded::new(verifying.clone(), verifying.policies()?);
     let mut queue = Coordinated { desk, handle, verifying, known, taken: BTreeSet::new(), owners: BTreeMap::new() };
     let mut runner = Runner {
         git,
@@ -147,6 +157,7 @@ fn land(desk: Desk, handle: Handle, worktree: &Path, options: Options, known: Kn
     };
     let ended = runner.run(&mut queue);
     queue.give_back();
+    queue.verifying.tidy_sometimes();
     ended.map_err(|error| match error {
         Error::Busy => refused("landing_already", error.to_string()),
         Error::CheckedOut { .. } => refused("target_checked_out", error.to_string()),
@@ -210,6 +221,7 @@ impl Coordinated {
 
     fn verify_before_people(&self, id: &str) -> Result<usize, QueueError> {
         let told = |trouble: Trouble| QueueError(trouble.to_string());
+        self.verifying.follow(&mut |_| {}).map_err(told)?;
         let open = self.ask("list_changesets", json!({"feature_id": id, "state": "running", "limit": 20}))?;
         let mut runs = 0;
         for changeset in items(&open, "changesets").iter().filter(|changeset| text(changeset, "trigger") == "branch") {

@@ -62,15 +62,16 @@ impl Verify for Recorded {
         let id = text(&runner.ask("submit_changeset", request).map_err(asked)?, "changeset_id").to_owned();
         runner.plan_with(&id, &found, &needed.iter().collect::<Vec<_>>()).map_err(asked)?;
         loop {
+            runner.follow(&mut |_| {}).map_err(asked)?;
             runner.work(Some(&id), stop, &mut |_| {}).map_err(asked)?;
-            let changeset = runner.changeset(&id, WAIT_SECONDS).map_err(asked)?;
+            let changeset = runner.changeset(&id, runner.pause(WAIT_SECONDS)).map_err(asked)?;
             if stop.is_stopped() {
                 return Ok(Verdict::Failed("it was stopped".into()));
             }
             match text(&changeset, "state") {
                 "passed" => return Ok(Verdict::Passed),
                 _ if !is_open(&changeset) => return Ok(Verdict::Failed(evidence(&changeset))),
-                // A program has accepted, or a runner before us that is gone still has the lease.
+                // A program or GitHub has accepted, or a runner before us that is gone still has the lease.
                 _ => {}
             }
         }

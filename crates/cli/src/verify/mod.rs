@@ -1,5 +1,6 @@
 //! `coordinator verify`: has a commit verified by the project's policies, and shows what was.
 
+mod actions;
 pub mod runner;
 mod show;
 
@@ -13,7 +14,7 @@ use verification::inline::Stop;
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
-use crate::fields::{items, text};
+use crate::fields::{items, some, text};
 use crate::output;
 use runner::{LEASE_SECONDS, Ran, Runner};
 
@@ -71,6 +72,8 @@ enum View {
         #[arg(long, value_name = "NUMBER", default_value_t = 20)]
         limit: u32,
     },
+    /// List what must pass for which changes: the policies of coordinator.toml and of the project
+    Policies,
     /// Show how verification fares, by agent and by tier
     Metrics,
 }
@@ -90,12 +93,16 @@ pub async fn run(desk: &Desk, verify: Verify) -> anyhow::Result<Exit> {
             let answer = desk.ask("list_changesets", request).await?;
             desk.answer(&answer, show::changesets)
         }
+        Some(View::Policies) => {
+            let answer = desk.ask("list_verification_policies", json!({})).await?;
+            desk.answer(&answer, show::policies)
+        }
         Some(View::Metrics) => {
             let answer = desk.ask("verification_metrics", json!({})).await?;
             desk.answer(&answer, show::metrics)
         }
         None => {
-            let worktree = ground(desk)?;
+            let worktree = ground(desk).await?;
             let (desk, handle) = (desk.clone(), Handle::current());
             // Git and commands are waited for, which would hold up the coordinator here.
             tokio::task::spawn_blocking(move || {
@@ -108,12 +115,12 @@ pub async fn run(desk: &Desk, verify: Verify) -> anyhow::Result<Exit> {
 }
 
 /// The repository, where there are policies at all.
-fn ground(desk: &Desk) -> Result<PathBuf, Trouble> {
+async fn ground(desk: &Desk) -> Result<PathBuf, Trouble> {
     let settings = desk.coordinator.settings();
     let refused = |code, message: &str| Trouble::new(Exit::Refused, code, message);
-    if settings.verification.all().is_empty() {
+    if desk.coordinator.verification_policies(desk.coordinator.default_project()).await?.all().is_empty() {
         let message = "nothing would be verified: say in coordinator.toml what must pass, as [[verification]] with name, \
-                       globs, tier and command (docs/verification.md)";
+                       globs, tier and command, or have an admin put a policy (docs/verification.md)";
         return Err(refused("nothing_verifies", message));
     }
     settings.worktree.clone().ok_or_else(|| refused("no_repository", "this is no git repository"))
@@ -130,7 +137,7 @@ fn one(desk: &Desk, runner: &Runner, run: &Run) -> anyhow::Result<Exit> {
         let message = format!("there is no branch {revision:?} here or at origin, nor a commit with this full id");
         return Err(Trouble::new(Exit::Refused, "no_such_revision", message).into());
     };
-    let policies = &desk.coordinator.settings().verification;
+    let policies = runner.policies()?;
     if let Some(unknown) = run.policy.iter().find(|name| policies.named(name).is_none()) {
         let known: Vec<&str> = policies.all().iter().map(|policy| policy.name.as_str()).collect();
         return Err(Trouble::usage(format!("there is no policy {unknown}: there are {}", known.join(", "))).into());
@@ -143,14 +150,19 @@ fn one(desk: &Desk, runner: &Runner, run: &Run) -> anyhow::Result<Exit> {
     runner.work(Some(&id), &Stop::default(), quiet)?;
     let mut changeset = runner.changeset(&id, 0)?;
     while run.wait && is_open(&changeset) {
+        runner.follow(quiet)?;
         runner.work(Some(&id), &Stop::default(), quiet)?;
-        changeset = runner.changeset(&id, WAIT_SECONDS)?;
+        changeset = runner.changeset(&id, runner.pause(WAIT_SECONDS))?;
     }
+    runner.tidy();
     if desk.json {
         output::json(&changeset)?;
     } else {
         show::changeset(&changeset)?;
         if is_open(&changeset) {
+            if let Some(why) = runner.cannot_start(&changeset) {
+                output::print(why)?;
+            }
             output::print(format!("It waits; coordinator verify status {id} tells how it goes on."))?;
         }
     }
@@ -171,6 +183,8 @@ fn watch(desk: &Desk, runner: &Runner) -> anyhow::Result<Exit> {
     };
     loop {
         runner.plan_queued()?;
+        runner.follow(tell)?;
+        runner.tidy_sometimes();
         if runner.work(None, &Stop::default(), tell)? == 0 {
             std::thread::sleep(WATCH);
         }
@@ -185,7 +199,10 @@ pub fn is_open(changeset: &Value) -> bool {
 /// Why a changeset failed, for whoever has to mend it.
 pub fn evidence(changeset: &Value) -> String {
     let bad = |run: &&Value| matches!(text(run, "state"), "failed" | "errored" | "timed_out");
-    match items(changeset, "runs").iter().find(bad) {
+    let runs = items(changeset, "runs");
+    // Stopped before there was a result, or because another failed.
+    let stopped = || runs.iter().find(|run| text(run, "state") == "cancelled" && some(run, "evidence").is_some());
+    match runs.iter().find(bad).or_else(stopped) {
         Some(run) => format!("{}: {}", text(run, "policy"), text(run, "evidence")),
         None => text(changeset, "note").to_owned(),
     }

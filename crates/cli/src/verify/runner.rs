@@ -13,12 +13,13 @@ use model::verification::PlannedRun;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use verification::inline::Stop;
-use verification::{Checker, Executor, Inline, Policy, Question};
+use verification::{Checker, Executor, Inline, Key, Policies, Policy, Question, Workflow};
 
 use crate::desk::Desk;
 use crate::exit::{Exit, Trouble};
 use crate::fields::{instant, items, some, text};
 use crate::merge::KEEPER;
+use crate::verify::actions::Actions;
 
 /// How long a runner has a run without a sign of life, unless it is told otherwise.
 pub const LEASE_SECONDS: u32 = 60;
@@ -33,6 +34,8 @@ pub struct Runner {
     /// The repository.
     pub git: Git,
     checker: Checker,
+    /// What starts workflows on GitHub; or why that cannot be.
+    actions: Result<Actions, String>,
     lease_seconds: u32,
 }
 
@@ -54,12 +57,19 @@ impl Runner {
             .map_err(|error| Trouble::new(Exit::Refused, "no_keeper", format!("this program is not found: {error}")))?;
         let inline = Inline::new(vec![keeper.into(), OsString::from(KEEPER)]);
         let checker = Checker { inline, variables: std::env::vars().collect() };
-        Ok(Self { desk, handle, git, checker, lease_seconds })
+        let actions = Actions::open(&desk, &handle, &git);
+        Ok(Self { desk, handle, git, checker, actions, lease_seconds })
     }
 
     /// Calls an operation.
     pub fn ask(&self, operation: &str, request: Value) -> Result<Value, Trouble> {
         self.handle.block_on(self.desk.ask(operation, request))
+    }
+
+    /// What must pass, as it is now.
+    pub fn policies(&self) -> Result<Policies, Trouble> {
+        let coordinator = &self.desk.coordinator;
+        Ok(self.handle.block_on(coordinator.verification_policies(coordinator.default_project()))?)
     }
 
     /// The changeset.
@@ -93,15 +103,21 @@ impl Runner {
         planning::find(&self.git, revision, Against::Target(target)).map_err(git_failed)
     }
 
-    /// What a revision is here; what the remote has of a branch is fetched.
+    /// What a revision is here; what only the remote has is fetched.
     pub fn find(&self, revision: &str) -> Result<Option<Found>, Trouble> {
         let found = self.find_here(revision)?;
-        if found.is_some() || ObjectId::new(revision).is_ok() {
+        if found.is_some() {
             return Ok(found);
         }
-        let (theirs, ours) = (format!("refs/heads/{revision}"), format!("refs/remotes/origin/{revision}"));
-        match self.git.fetch("origin", &theirs, &ours) {
-            Ok(_) => self.find_here(revision),
+        let fetched = match ObjectId::new(revision) {
+            Ok(commit) => self.git.fetch_commit("origin", &commit),
+            Err(_) => {
+                let (theirs, ours) = (format!("refs/heads/{revision}"), format!("refs/remotes/origin/{revision}"));
+                self.git.fetch("origin", &theirs, &ours).map(drop)
+            }
+        };
+        match fetched {
+            Ok(()) => self.find_here(revision),
             // There is no such remote, or no such branch, or it is no name of one.
             Err(_) => Ok(None),
         }
@@ -109,11 +125,11 @@ impl Runner {
 
     /// Plans a changeset with the policies that stand here.
     pub fn plan(&self, id: &str, found: &Found, only: Option<&[String]>) -> Result<(), Trouble> {
-        let policies = &self.desk.coordinator.settings().verification;
+        let policies = &self.policies()?;
         let unknown: Vec<&str> =
             only.unwrap_or_default().iter().filter(|name| policies.named(name).is_none()).map(String::as_str).collect();
         if !unknown.is_empty() {
-            let trouble = format!("coordinator.toml has no policy {}", unknown.join(", "));
+            let trouble = format!("there is no policy {}: coordinator verify policies lists them", unknown.join(", "));
             return self.ask("plan_verification", json!({"changeset_id": id, "trouble": trouble})).map(drop);
         }
         self.plan_with(id, found, &planning::needed(policies, &found.changed, only))
@@ -135,7 +151,9 @@ impl Runner {
     pub fn work(&self, changeset: Option<&str>, stop: &Stop, tell: &mut dyn FnMut(Ran)) -> Result<usize, Trouble> {
         let mut runs = 0;
         while !stop.is_stopped() {
-            let request = json!({"changeset_id": changeset, "lease_seconds": self.lease_seconds});
+            let request = json!({
+                "changeset_id": changeset, "lease_seconds": self.lease_seconds, "executors": self.executors(),
+            });
             let claimed = self.ask("claim_verification", request)?;
             if claimed["success"] != true {
                 break;
@@ -144,6 +162,48 @@ impl Runner {
             runs += 1;
         }
         Ok(runs)
+    }
+
+    /// What can be run here.
+    fn executors(&self) -> Vec<&'static str> {
+        let all = [Executor::Inline, Executor::Command, Executor::Github].into_iter();
+        all.filter(|executor| *executor != Executor::Github || self.actions.is_ok()).map(Executor::as_str).collect()
+    }
+
+    /// Why a run waits that GitHub is to have, if it is because this runner cannot start it.
+    pub fn cannot_start(&self, changeset: &Value) -> Option<String> {
+        let why = self.actions.as_ref().err()?;
+        let waits = |run: &&Value| text(run, "executor") == "github" && text(run, "state") == "queued";
+        let run = items(changeset, "runs").iter().find(waits)?;
+        Some(format!("{} runs on GitHub, which cannot be started here: {why}", text(run, "policy")))
+    }
+
+    /// How long to wait for an end of which we may have to ask GitHub.
+    pub fn pause(&self, seconds: u32) -> u32 {
+        if self.actions.is_ok() { 1 } else { seconds }
+    }
+
+    /// Takes in what has ended on GitHub, if it is time to look.
+    pub fn follow(&self, tell: &mut dyn FnMut(Ran)) -> Result<(), Trouble> {
+        let Ok(actions) = &self.actions else { return Ok(()) };
+        for ended in actions.follow()? {
+            tell(Ran { policy: ended.policy, revision: ended.revision, state: ended.state.as_str().to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Removes what runs that are over have left on GitHub.
+    pub fn tidy(&self) {
+        if let Ok(actions) = &self.actions {
+            actions.tidy();
+        }
+    }
+
+    /// Removes it now and then.
+    pub fn tidy_sometimes(&self) {
+        if let Ok(actions) = &self.actions {
+            actions.tidy_sometimes();
+        }
     }
 
     fn run(&self, claimed: &Value, stop: &Stop) -> Result<Ran, Trouble> {
@@ -203,13 +263,20 @@ impl Runner {
             self.ask("report_verification", with(is_mine, json!({"verdict": verdict, "summary": summary})))
                 .map(|answer| text(&answer, "state").to_owned())
         };
-        let Some(policy) = self.desk.coordinator.settings().verification.named(name) else {
-            return report("errored", format!("the runner's coordinator.toml has no policy {name}"));
+        let policies = self.policies()?;
+        let Some(policy) = policies.named(name) else {
+            return report(
+                "errored",
+                format!("neither the runner's coordinator.toml nor the project has a policy {name}"),
+            );
         };
         let (commit, tree) = (text(changeset, "commit"), text(changeset, "tree"));
         let Ok(id) = ObjectId::new(commit) else {
             return report("errored", format!("{commit:?} is no commit's id"));
         };
+        if let Some(workflow) = &policy.workflow {
+            return self.hand_over(is_mine, policy, workflow, &id, tree);
+        }
         let worktree = match self.git.temporary_worktree(&id, None) {
             Ok(worktree) => worktree,
             Err(error) => return report("errored", format!("{commit} cannot be checked out here: {error}")),
@@ -244,6 +311,44 @@ impl Runner {
         });
         let answer = self.ask("report_verification", with(is_mine, answer))?;
         Ok(text(&answer, "state").to_owned())
+    }
+}
+
+impl Runner {
+    /// Hands a run over to GitHub, unless the same has passed there before.
+    fn hand_over(
+        &self,
+        is_mine: &Value,
+        policy: &Policy,
+        workflow: &Workflow,
+        commit: &ObjectId,
+        tree: &str,
+    ) -> Result<String, Trouble> {
+        let report = |report: Value| {
+            let answer = self.ask("report_verification", with(is_mine, report))?;
+            Ok(text(&answer, "state").to_owned())
+        };
+        let key = Key::of(policy, tree, &[]);
+        let bound = with(is_mine, json!({"lease_seconds": self.lease_seconds, "key": key.as_str()}));
+        let bound = self.ask("renew_verification", bound)?;
+        if text(&bound, "state") != "running" {
+            return Ok(text(&bound, "state").to_owned());
+        }
+        let started = match (&self.actions, text(is_mine, "run_id").parse()) {
+            (Ok(actions), Ok(run_id)) => actions.start(workflow, run_id, commit).map(|id| (actions, id)),
+            (Err(why), _) => Err(why.clone()),
+            (_, Err(error)) => Err(format!("the run's id is none: {error}")),
+        };
+        match started {
+            Ok((actions, external_id)) => {
+                let said = json!({"verdict": "accepted", "external_id": external_id, "summary": "GitHub has it"});
+                let state = report(said)?;
+                // It may have ended before anybody could know whose it was.
+                actions.read()?;
+                Ok(state)
+            }
+            Err(why) => report(json!({"verdict": "errored", "summary": why})),
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub fn changeset(changeset: &Value) -> anyhow::Result<()> {
         ]);
     }
     table.write()?;
-    for run in runs.iter().filter(|run| matches!(text(run, "state"), "failed" | "errored" | "timed_out")) {
+    let has_evidence = |run: &&Value| matches!(text(run, "state"), "failed" | "errored" | "timed_out" | "cancelled");
+    for run in runs.iter().filter(has_evidence) {
         if let Some(evidence) = some(run, "evidence") {
             output::print(format!("\n{}:", printable(run, "policy")))?;
             for line in evidence.lines() {
@@ -52,6 +53,35 @@ pub fn changeset(changeset: &Value) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What must pass, and who says so.
+pub fn policies(answer: &Value) -> anyhow::Result<()> {
+    let policies = items(answer, "policies");
+    if policies.is_empty() {
+        return Ok(output::print("Nothing must pass.")?);
+    }
+    let mut table = Table::new(Stream::Out, &["TIER", "POLICY", "FROM", "FOR", "EXECUTOR", "RUNS"]);
+    let words = |policy: &Value, field: &str| {
+        let words: Vec<&str> = items(policy, field).iter().filter_map(Value::as_str).collect();
+        output::printable(&words.join(" "))
+    };
+    for policy in policies {
+        let from = match (text(policy, "source"), some(policy, "author")) {
+            ("file", _) => "coordinator.toml".to_owned(),
+            (_, Some(author)) if policy["is_hidden"] == true => format!("{author} (the file's counts)"),
+            (_, author) => author.unwrap_or_default().to_owned(),
+        };
+        table.row([
+            shown(policy, "tier"),
+            printable(policy, "name"),
+            output::printable(&from),
+            words(policy, "globs"),
+            text(policy, "executor").to_owned(),
+            some(policy, "workflow").map_or_else(|| words(policy, "command"), output::printable),
+        ]);
+    }
+    Ok(table.write()?)
 }
 
 /// Many of them.

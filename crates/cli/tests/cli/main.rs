@@ -29,4 +29,5 @@ mod supabase;
 mod team;
 mod trust;
 mod verify;
+mod verify_github;
 mod work;

@@ -170,6 +170,38 @@ fn a_program_of_your_own_is_asked_and_may_answer_later() {
     assert_eq!(status(&project, accepted["changeset_id"].as_str().unwrap())["state"], "passed");
 }
 
+#[test]
+fn a_policy_of_the_project_is_run_like_those_of_the_file() {
+    let project = ground();
+    let put = |name: &str, policy: Option<&str>| json!({"name": name, "policy": policy}).to_string();
+    let fails = put("lint", Some("globs = ['**']\ntier = 0\ncommand = ['test', '-f', 'lint.txt']"));
+    let refused = project.run_as("bob", &["call", "put_verification_policy", "--json", &fails]).ended_with(1);
+    assert_eq!(refused.json()["error"], "insufficient_trust_level", "{refused:?}");
+    project.run(&["call", "put_verification_policy", "--json", &fails]).ended_with(0);
+    let failed = project.run(&["verify", "agent/bob/1", "--json"]).ended_with(1).json();
+    assert_eq!(states(&failed), pairs(&[("lint", "failed")]));
+
+    policies(&project, &[&shell("tests", 1, "", "true")]);
+    let shown = project.run(&["verify", "policies"]).ended_with(0).stdout;
+    let words: Vec<Vec<&str>> = shown.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[0], ["0", "lint", "ann", "**", "inline", "test", "-f", "lint.txt"]);
+    assert_eq!(words[1][..5], ["1", "tests", "coordinator.toml", "**", "inline"]);
+    project.run_as("bob", &["feature", "register", "one", "src.rs", "--branch", "agent/bob/1"]).ended_with(0);
+    project.run_as("bob", &["merge", "enqueue", "one"]).ended_with(0);
+    let check = project.run(&["merge", "check", "one"]).ended_with(1).stdout;
+    assert!(check.contains("FAIL  verification: lint failed"), "{check}");
+    // Without a result for its commit, it is tried and taken out.
+    project.git(&["checkout", "--quiet", "agent/bob/1"]);
+    commit(&project, "src.rs", "fn main() { new() }\n");
+    project.git(&["checkout", "--quiet", "--detach", "main"]);
+    project.run_as("bob", &["merge", "enqueue", "one"]).ended_with(0);
+    let out = project.run(&["merge", "run"]).ended_with(0).stdout;
+    assert!(out.contains("one is taken out") && out.contains("lint: it ended with code 1"), "{out}");
+    project.run(&["call", "put_verification_policy", "--json", &put("lint", None)]).ended_with(0);
+    let passed = project.run(&["verify", "agent/bob/1", "--json"]).ended_with(0).json();
+    assert_eq!(states(&passed), pairs(&[("tests", "passed")]));
+}
+
 /// Asks a person on this database.
 fn people_decide(project: &Project, database: &[&str]) {
     let run = |arguments: &[&str]| project.run(&[arguments, database].concat());

@@ -6,7 +6,7 @@ use github::{Client, Patience};
 
 use super::records::{Name, Records, SESSION, SubjectView};
 use super::settle::Desk;
-use super::telling;
+use super::{telling, workflows};
 use crate::Coordinator;
 use crate::failure::Failure;
 
@@ -39,6 +39,9 @@ impl Coordinator {
         }
         if let Some(client) = client {
             telling::tell(records, client).await?;
+            if let Err(interrupted) = self.read_github_workflows(client).await {
+                workflows::left_for_later(interrupted)?;
+            }
         }
         Ok(())
     }

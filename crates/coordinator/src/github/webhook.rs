@@ -1,12 +1,15 @@
 //! A webhook's delivery: is it GitHub's, was it dealt with before, and what comes of it.
 
 use github::events::{Delivery, Heard, heard};
+use github::sighting::Sighting;
 use github::signature;
 use jiff::Timestamp;
 use model::github::GithubKind;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
+use super::pushes::{self, Became};
 use super::records::{Name, Records, Stored};
 use super::settle::Desk;
 use crate::Coordinator;
@@ -39,11 +42,18 @@ pub struct Received {
     /// What it told of that was new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
+    /// What verifies the commit that was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changeset_id: Option<Uuid>,
 }
 
 impl Received {
     fn new(action: &'static str) -> Self {
-        Self { success: true, action, reason: None, subjects: vec![] }
+        Self { success: true, action, reason: None, subjects: vec![], changeset_id: None }
+    }
+
+    fn ignored(reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..Self::new("ignored") }
     }
 }
 
@@ -81,9 +91,9 @@ impl Coordinator {
             return Err(Failure::field("X-GitHub-Delivery", "must name the delivery"));
         }
         let delivery = Delivery { id, event, body, arrived_at: Timestamp::now() };
-        let sightings = match heard(delivery, repository, &settings.merge_label) {
-            Ok(Heard::Sightings(sightings)) => sightings,
-            Ok(Heard::Ignored(reason)) => return Ok(Received { reason: Some(reason), ..Received::new("ignored") }),
+        let heard = match heard(delivery, repository, &settings.merge_label) {
+            Ok(Heard::Ignored(reason)) => return Ok(Received::ignored(reason)),
+            Ok(heard) => heard,
             Err(why) => return Err(Failure::field("body", why)),
         };
         let records = Records { coordinator: self, project: self.default_project() };
@@ -93,20 +103,46 @@ impl Coordinator {
             return Ok(Received::new("repeated"));
         }
         let mut received = Received::new("handled");
-        let mut news = vec![];
-        for sighting in &sightings {
-            news.extend(records.take_in(sighting).await?);
-        }
-        if !news.is_empty() {
-            let mut desk = Desk::open(records, None).await?;
-            for name in &news {
-                desk.settle(name).await?;
-                received.subjects.push(name.in_words());
+        match heard {
+            Heard::Sightings(sightings) => received.subjects = self.see(records, &sightings).await?,
+            Heard::Pushed(pushed, sightings) => {
+                received.subjects = self.see(records, &sightings).await?;
+                let desk = Desk::open(records, None).await?;
+                match pushes::verify(&desk, &pushed).await? {
+                    Became::Submitted(changeset_id) => received.changeset_id = Some(changeset_id),
+                    // Others' branches are none of our business, however many they are.
+                    Became::Nothing(why) if sightings.is_empty() => return Ok(Received::ignored(why)),
+                    Became::Nothing(_) => {}
+                }
             }
-            self.github_news.notify_one();
+            Heard::WorkflowEnded(run) => {
+                let Some(ended) = records.workflow_ended(&run).await? else {
+                    // It is not remembered either: others' workflows are none of our business, however many they are.
+                    return Ok(Received::ignored("it is no workflow that verifies for us, or that was told before"));
+                };
+                received.subjects.push(format!("{} of {}", ended.policy, ended.revision));
+            }
+            Heard::Ignored(_) => {}
         }
         // Last of all: what failed on the way may be sent again. Another who was faster has remembered it.
         records.write(&name, 0, &event, Some(REMEMBERED_SECONDS)).await?;
         Ok(received)
+    }
+
+    /// Takes in what was seen, and does what follows. Tells what of it was new.
+    async fn see(&self, records: Records<'_>, sightings: &[Sighting]) -> Result<Vec<String>, Failure> {
+        let mut news = vec![];
+        for sighting in sightings {
+            news.extend(records.take_in(sighting).await?);
+        }
+        if news.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut desk = Desk::open(records, None).await?;
+        for name in &news {
+            desk.settle(name).await?;
+        }
+        self.github_news.notify_one();
+        Ok(news.iter().map(Name::in_words).collect())
     }
 }

@@ -29,7 +29,7 @@ pub struct Question {
 
 /// Runs them. Where people have to be asked and nobody has, they are asked.
 pub async fn checks(context: &Context<'_>, question: Question) -> Result<Vec<MergeCheck>, Failure> {
-    let policies = &context.coordinator.settings().verification;
+    let policies = &context.coordinator.verification_policies(context.project).await?;
     if policies.all().is_empty() {
         return Ok(vec![]);
     }
@@ -108,7 +108,8 @@ fn way_on(branch: &str) -> String {
 }
 
 fn why(failed: &Changeset) -> String {
-    let Some(run) = failed.runs.iter().find(|run| run.state.is_bad()) else {
+    let ended = failed.runs.iter().find(|run| run.state.is_bad());
+    let Some(run) = ended.or_else(|| failed.runs.iter().find(|run| run.state.ends_all())) else {
         return failed.note.clone().unwrap_or_default();
     };
     let said = run.evidence.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();

@@ -68,6 +68,7 @@ pub struct RunRequest {
 enum ExecutorName {
     Inline,
     Command,
+    Github,
     Human,
 }
 
@@ -76,6 +77,7 @@ impl From<ExecutorName> for Executor {
         match name {
             ExecutorName::Inline => Self::Inline,
             ExecutorName::Command => Self::Command,
+            ExecutorName::Github => Self::Github,
             ExecutorName::Human => Self::Human,
         }
     }
@@ -146,7 +148,7 @@ pub struct ClaimRequest {
     /// Of this changeset only
     changeset_id: Option<Uuid>,
     /// What you can run; default inline and command
-    #[schemars(length(min = 1, max = 3))]
+    #[schemars(length(min = 1, max = 4))]
     executors: Option<Vec<ExecutorName>>,
     /// How long it is yours unless renewed
     #[schemars(range(min = 5, max = 3600))]
@@ -317,6 +319,7 @@ enum VerdictName {
     Failed,
     Errored,
     TimedOut,
+    Cancelled,
     Accepted,
 }
 
@@ -327,6 +330,7 @@ impl From<VerdictName> for Verdict {
             VerdictName::Failed => Self::Failed,
             VerdictName::Errored => Self::Errored,
             VerdictName::TimedOut => Self::TimedOut,
+            VerdictName::Cancelled => Self::Cancelled,
             VerdictName::Accepted => Self::Accepted,
         }
     }

@@ -17,3 +17,4 @@ mod support;
 mod tampering;
 mod trail;
 mod trust;
+mod verification;

@@ -50,6 +50,34 @@ fn names_that_look_like_options_are_no_names() {
 }
 
 #[test]
+fn a_commit_is_lent_to_a_remote_past_every_hook_and_taken_back() {
+    let remote = TempDir::new().unwrap();
+    git_in(remote.path(), &["init", "-q", "--bare", "-b", "main"]);
+    let repository = Repository::new();
+    let git = repository.open();
+    repository.git(&["remote", "add", "origin", &remote.path().to_string_lossy()]);
+    let (hooks, first) = (TempDir::new().unwrap(), repository.head());
+    std::fs::write(hooks.path().join("pre-push"), "#!/bin/sh\nexit 1\n").unwrap();
+    let mut runs = std::fs::metadata(hooks.path().join("pre-push")).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut runs, 0o755);
+    std::fs::set_permissions(hooks.path().join("pre-push"), runs).unwrap();
+    repository.git(&["config", "core.hooksPath", &hooks.path().to_string_lossy()]);
+    let second = repository.commit("second", &[("a", "1\n")]);
+    for (name, commit) in [("refs/heads/lent/1", &first), ("refs/heads/lent/2", &first), ("refs/heads/lent/1", &second)]
+    {
+        assert_eq!(git.publish("origin", name, commit), Ok(()));
+    }
+    git.publish("origin", "refs/heads/x/refs/heads/lent/3", &first).unwrap();
+    let lent = || git.remote_refs("origin", "refs/heads/lent").unwrap();
+    assert_eq!(lent(), [("refs/heads/lent/1".into(), second), ("refs/heads/lent/2".into(), first.clone())]);
+    for _ in 0..2 {
+        assert_eq!(git.unpublish("origin", "refs/heads/lent/1"), Ok(()), "however often");
+    }
+    assert_eq!(lent(), [("refs/heads/lent/2".into(), first.clone())]);
+    assert!(git.publish("nowhere", "refs/heads/a", &first).is_err() && git.publish("origin", "a", &first).is_err());
+}
+
+#[test]
 fn a_push_moves_only_from_where_it_is_expected() {
     let remote = TempDir::new().unwrap();
     git_in(remote.path(), &["init", "-q", "--bare", "-b", "main"]);

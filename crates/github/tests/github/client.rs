@@ -252,17 +252,19 @@ async fn a_workflow_is_started_found_and_looked_at() {
     let server = Server::start().await;
     let run = |status: &str, conclusion: Value| {
         json!({"id": 42, "status": status, "conclusion": conclusion, "display_title": "verify 018f", "head_sha": "a1",
-               "head_branch": "main", "html_url": "https://github.example/r", "created_at": "2026-01-01T00:00:00Z"})
+               "head_branch": "agent/ann/1", "event": "workflow_dispatch", "path": ".github/workflows/verify.yml", "html_url": "https://github.example/r", "created_at": "2026-01-01T00:00:00Z"})
     };
+    let mut elsewhere = run("completed", json!("success"));
+    (elsewhere["id"], elsewhere["head_branch"]) = (json!(41), json!("main"));
     server
         .will_answer(StatusCode::NO_CONTENT)
-        .will_answer(json_of(json!({"total_count": 1, "workflow_runs": [run("waiting", Value::Null)]})))
+        .will_answer(json_of(json!({"total_count": 2, "workflow_runs": [elsewhere, run("waiting", Value::Null)]})))
         .will_answer(json_of(run("completed", json!("startup_failure"))))
         .will_answer((StatusCode::ACCEPTED, json_of(json!({}))));
     let client = server.client();
     let inputs = [("changeset".to_owned(), "018f".to_owned())].into();
     client.dispatch_workflow("verify.yml", "agent/ann/1", &inputs).await.unwrap();
-    let runs = client.dispatched_runs("verify.yml", "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();
+    let runs = client.dispatched_runs("verify.yml", "agent/ann/1", "a1").await.unwrap();
     assert_eq!((runs[0].id, runs[0].status, runs[0].conclusion), (RunId(42), RunStatus::Queued, None));
     let run = client.workflow_run(RunId(42)).await.unwrap();
     assert_eq!((run.status, run.conclusion), (RunStatus::Completed, Some(Conclusion::Other)));
@@ -270,9 +272,9 @@ async fn a_workflow_is_started_found_and_looked_at() {
     let asked = server.asked();
     let sent: Value = serde_json::from_slice(&asked[0].body).unwrap();
     assert_eq!(sent, json!({"ref": "agent/ann/1", "inputs": {"changeset": "018f"}}));
-    assert!(
-        asked[1].path.ends_with("runs?event=workflow_dispatch&created=%3E%3D2026-01-01T00%3A00%3A00Z&per_page=100")
-    );
+    let asked_for = "runs?event=workflow_dispatch&branch=agent%2Fann%2F1&head_sha=a1&per_page=100";
+    assert!(asked[1].path.ends_with(asked_for), "{}", asked[1].path);
+    assert_eq!(runs.len(), 1, "one of another branch is none of it");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn issue(millisecond: i64, labels: &BTreeSet<u8>) -> Sighting {
     });
     match told(&made_at(millisecond), "issues", &body) {
         Heard::Sightings(mut sightings) => sightings.remove(0),
-        Heard::Ignored(why) => panic!("{why}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -156,7 +156,7 @@ fn whose_an_issue_is() {
                 Seen::Issue(state) => (state.whose.clone(), state.is_assigned),
                 other => panic!("{other:?}"),
             },
-            Heard::Ignored(why) => panic!("{why}"),
+            other => panic!("{other:?}"),
         }
     };
     let agent = |name: &str| Whose::Agent(model::id::AgentId::new(name).unwrap());

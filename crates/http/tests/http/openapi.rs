@@ -195,6 +195,10 @@ async fn answers_are_as_documented() {
         ("/approvals/get", json!({"approval_id": nobody})),
         ("/guardrails/packs", json!({"name": "git", "disable": true})),
         ("/guardrails/packs", json!({"name": "git"})),
+        (
+            "/verification/policies",
+            json!({"name": "lint", "policy": "globs = ['**']\ntier = 0\ncommand = ['make', 'lint']"}),
+        ),
         ("/network/rules", json!({"allow": ["*.example.com:443"], "default": "deny", "profile": "t"})),
         ("/policies", json!({"name": "p", "policy_text": "permit (principal, action, resource);"})),
         ("/policies", json!({"name": "p"})),
@@ -235,6 +239,7 @@ async fn answers_are_as_documented() {
         format!("/verification/changesets/{nobody}"),
         "/verification/changesets?state=failed".into(),
         "/verification/metrics".into(),
+        "/verification/policies".into(),
         "/features/active".into(),
         "/features/f".into(),
         "/features/none".into(),

@@ -200,6 +200,7 @@ pub fn report(rows: &mut impl Rows, now: Timestamp, request: &ReportRun) -> Resu
         Verdict::Failed => end_run(run, now, RunState::Failed),
         Verdict::Errored => end_run(run, now, RunState::Errored),
         Verdict::TimedOut => end_run(run, now, RunState::TimedOut),
+        Verdict::Cancelled => end_run(run, now, RunState::Cancelled),
         Verdict::Accepted => {
             run.external_id = Some(run.external_id.take().unwrap_or_default());
             let begun = run.started_at.unwrap_or(now);
@@ -307,7 +308,7 @@ fn moved(rows: &mut impl Rows, now: Timestamp, mut changeset: Changeset, run_id:
 /// What follows from where the runs stand: the end, or a question to a person. One at a time, as a command makes one request
 /// for an approval at most.
 fn advance(rows: &mut impl Rows, now: Timestamp, changeset: &mut Changeset) -> Result<()> {
-    if changeset.runs.iter().any(|run| run.state.is_bad()) {
+    if changeset.runs.iter().any(|run| run.state.ends_all()) {
         for run in changeset.runs.iter_mut().filter(|run| !run.state.is_over()) {
             if run.state == RunState::WaitingApproval {
                 withdraw(rows, run)?;
@@ -351,7 +352,7 @@ fn ask(rows: &mut impl Rows, now: Timestamp, changeset: &Changeset, run: &Run) -
     let seconds = if run.executor == Executor::Human { run.timeout_seconds } else { APPROVAL_SECONDS };
     let reason = match run.executor {
         Executor::Human => "the policy asks a person",
-        Executor::Inline | Executor::Command => "it passed, and the policy needs an approval",
+        Executor::Inline | Executor::Command | Executor::Github => "it passed, and the policy needs an approval",
     };
     let approval = Approval {
         approval_id: run.approval_id.unwrap_or(run.run_id),

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0011_features.sql"),
     include_str!("../../migrations/postgres/0012_github.sql"),
     include_str!("../../migrations/postgres/0013_verification.sql"),
+    include_str!("../../migrations/postgres/0014_policies.sql"),
 ];
 
 /// In an order in which each finds what it is made of.

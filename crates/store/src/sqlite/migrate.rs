@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     sql(include_str!("../../migrations/sqlite/0011_features.sql")),
     sql(include_str!("../../migrations/sqlite/0012_github.sql")),
     sql(include_str!("../../migrations/sqlite/0013_verification.sql")),
+    sql(include_str!("../../migrations/sqlite/0014_policies.sql")),
 ];
 
 /// Is it at the latest version, and ours?
@@ -74,4 +75,37 @@ fn version(connection: &Connection) -> Result<i64, StoreError> {
         return Err(StoreError::Unreachable("the file is a SQLite database of another program".into()));
     }
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of when the rulebook knew no policies of verification.
+    const BEFORE_POLICIES: usize = 12;
+
+    #[test]
+    fn the_rulebook_is_kept_and_stays_append_only_as_its_table_is_made_anew() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..BEFORE_POLICIES] {
+            connection.execute_batch(migration.sql).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", BEFORE_POLICIES as i64).unwrap();
+        let put = "insert into rules values ('house', ?1, ?2, 'n', 'text', 'ann', 0)";
+        connection.execute(put, (3, "network")).unwrap();
+        assert!(connection.execute(put, (4, "verification")).is_err());
+        to_latest(&mut connection).unwrap();
+        connection.execute(put, (4, "verification")).unwrap();
+        let kinds = |sql: &str| -> String { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(kinds("select group_concat(kind order by version) from rules"), "network,verification");
+        for change in ["update rules set body = 'other'", "delete from rules"] {
+            assert!(connection.execute(change, []).is_err(), "{change}");
+        }
+        assert!(
+            connection
+                .execute("insert or replace into rules values ('house', 3, 'network', 'n', 'x', 'ann', 0)", [])
+                .is_err()
+        );
+    }
 }

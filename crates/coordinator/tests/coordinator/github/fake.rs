@@ -62,6 +62,8 @@ pub struct Contents {
     issues: BTreeMap<u64, Issue>,
     branches: BTreeMap<String, Branch>,
     pub comments: BTreeMap<u64, (u64, String)>,
+    /// Runs of workflows, oldest first.
+    workflows: Vec<Value>,
     deliveries: Vec<Delivery>,
     made: u64,
     pub requests: Vec<String>,
@@ -215,6 +217,7 @@ impl Contents {
         let body = json!({
             "ref": format!("refs/heads/{branch}"), "after": sha, "deleted": false,
             "commits": [{"added": files, "modified": [], "removed": []}], "repository": self.repository(Value::Null),
+            "sender": {"login": "zoe"},
         });
         self.tell("push", body);
         let pulls: Vec<u64> = self.issues.iter().filter(|(_, issue)| issue.state == "open").map(|(n, _)| *n).collect();
@@ -289,6 +292,29 @@ impl Contents {
         self.changed(number, "closed");
     }
 
+    /// Somebody dispatches a workflow: the first is run 1.
+    pub fn start_workflow(&mut self, file: &str, branch: &str, sha: &str) {
+        let id = self.workflows.len() + 1;
+        self.workflows.push(json!({
+            "id": id, "status": "in_progress", "conclusion": null, "event": "workflow_dispatch", "head_branch": branch,
+            "head_sha": sha, "path": format!(".github/workflows/{file}"),
+            "html_url": format!("https://github.example/runs/{id}"), "created_at": self.instant(self.now),
+        }));
+        self.tell_workflow(id, "in_progress");
+    }
+
+    pub fn end_workflow(&mut self, id: usize, conclusion: &str) {
+        let run = &mut self.workflows[id - 1];
+        (run["status"], run["conclusion"]) = ("completed".into(), conclusion.into());
+        self.tell_workflow(id, "completed");
+    }
+
+    fn tell_workflow(&mut self, id: usize, action: &str) {
+        let repository = self.repository(Value::Null);
+        let run = self.workflows[id - 1].clone();
+        self.tell("workflow_run", json!({"action": action, "workflow_run": run, "repository": repository}));
+    }
+
     fn changed(&mut self, number: u64, action: &str) {
         let now = self.now;
         let Some(issue) = self.issues.get_mut(&number) else { return };
@@ -315,7 +341,7 @@ impl Contents {
 
     fn repository(&self, pushed_at: Value) -> Value {
         let pushed_at = if pushed_at.is_null() { (self.pushed / 1000).into() } else { pushed_at };
-        json!({"full_name": REPOSITORY, "pushed_at": pushed_at})
+        json!({"full_name": REPOSITORY, "pushed_at": pushed_at, "default_branch": "main"})
     }
 
     fn instant(&self, milliseconds: i64) -> String {
@@ -443,6 +469,10 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
                 Some(branch) => json!({"ahead_by": 1, "files": Contents::files(&branch.files)}),
                 None => return StatusCode::NOT_FOUND.into_response(),
             }
+        }
+        // All of them, whatever was asked for.
+        (&Method::GET, ["actions", "workflows", _, "runs"]) => {
+            json!({"workflow_runs": contents.workflows.iter().rev().collect::<Vec<_>>()})
         }
         _ => return (StatusCode::NOT_FOUND, path).into_response(),
     };

@@ -3,6 +3,8 @@
 mod converging;
 mod fake;
 mod following;
+mod pushes;
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

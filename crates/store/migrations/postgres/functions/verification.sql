@@ -293,7 +293,8 @@ begin
     if exists (
         select
         from coordinator.verification_runs as r
-        where r.project = p_project and r.changeset_seq = p_seq and r.state in ('failed', 'errored', 'timed_out')
+        where r.project = p_project and r.changeset_seq = p_seq
+            and r.state in ('failed', 'errored', 'timed_out', 'cancelled')
     ) then
         -- Nobody needs to decide any more.
         update coordinator.approvals as a

@@ -62,22 +62,24 @@ async fn the_latest_version_of_each_is_in_force(world: &World) {
         put(world, rule(kind, "b", "new")).await;
     }
     let expected = [
-        "assignment a: 4",
+        "assignment a: 5",
         "assignment b: new",
-        "guardrails a: 3",
+        "guardrails a: 4",
         "guardrails b: new",
-        "network a: 2",
+        "network a: 3",
         "network b: new",
-        "policy a: 1",
+        "policy a: 2",
         "policy b: new",
-        "profile a: 0",
+        "profile a: 1",
         "profile b: new",
+        "verification a: 0",
+        "verification b: new",
     ];
     same(in_force(world).await, &expected);
-    assert_eq!(version(world).await, 15);
+    assert_eq!(version(world).await, 18);
     let versions = |rules: Vec<Rule>| rules.iter().map(|r| r.version).collect::<Vec<_>>();
-    assert_eq!(versions(history(world, RuleKind::Profile, "b", 10).await), [3, 1], "newest first");
-    assert_eq!(versions(history(world, RuleKind::Profile, "b", 1).await), [3]);
+    assert_eq!(versions(history(world, RuleKind::Profile, "b", 10).await), [6, 4], "newest first");
+    assert_eq!(versions(history(world, RuleKind::Profile, "b", 1).await), [6]);
 }
 
 async fn a_rule_is_removed_by_putting_no_text(world: &World) {

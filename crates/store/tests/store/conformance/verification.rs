@@ -29,6 +29,7 @@ cases!(
     what_passed_may_need_an_approval_all_the_same,
     a_failure_withdraws_the_question,
     whoever_accepted_has_the_policy_s_time,
+    a_workflow_is_taken_by_who_can_start_it_and_may_be_stopped,
     what_only_its_runner_has_is_claimed_by_name,
     changesets_are_listed_by_what_is_asked,
     projects_do_not_see_each_other_s_changesets,
@@ -439,6 +440,20 @@ async fn whoever_accepted_has_the_policy_s_time(world: &World) {
     world.pass(seconds(1)).await;
     assert_eq!(states(world, 1).await, (ChangesetState::Passed, vec![RunState::Passed]));
     assert_eq!(states(world, 2).await, (ChangesetState::Failed, vec![RunState::TimedOut]));
+}
+
+async fn a_workflow_is_taken_by_who_can_start_it_and_may_be_stopped(world: &World) {
+    planned(world, 1, vec![policy(10, 1, Executor::Github), policy(11, 1, Executor::Inline)]).await;
+    let starts = ClaimRun { executors: vec![Executor::Github], ..next(60) };
+    let token = match world.run(&agent("runner"), starts).await {
+        Outcome::RunClaimed { run_id, token, .. } if run_id == id(10) => token,
+        other => panic!("{other:?}"),
+    };
+    begun(world, 11).await;
+    world.run(&agent("runner"), says(10, token, Verdict::Accepted)).await;
+    let stopped = world.run(&agent("service"), says(10, token, Verdict::Cancelled)).await;
+    assert!(matches!(stopped, Outcome::RunMoved { changeset_state: ChangesetState::Failed, .. }), "{stopped:?}");
+    assert_eq!(states(world, 1).await, (ChangesetState::Failed, vec![RunState::Cancelled; 2]));
 }
 
 async fn what_only_its_runner_has_is_claimed_by_name(world: &World) {

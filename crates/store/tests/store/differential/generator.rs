@@ -210,7 +210,7 @@ fn what() -> impl Strategy<Value = What> {
     let submit_changeset = (one(FINGERPRINTS), triggers, option::weighted(0.3, feature()), policies).prop_map(
         |(revision, trigger, feature, policies)| What::SubmitChangeset { revision, trigger, feature, policies },
     );
-    let executor = || select(vec![Executor::Inline, Executor::Command, Executor::Human]);
+    let executor = || select(vec![Executor::Inline, Executor::Command, Executor::Github, Executor::Human]);
     let planned_run = (0_u8..3, executor(), any::<bool>(), option::of(one(FINGERPRINTS)));
     let plan_changeset = (0_u8..3, vec(planned_run, 0..5), option::weighted(0.1, one(TEXTS)))
         .prop_map(|(changeset, runs, trouble)| What::PlanChangeset { changeset, runs, trouble });
@@ -224,6 +224,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(RunVerdict::Failed),
         1 => Just(RunVerdict::Errored),
         1 => Just(RunVerdict::TimedOut),
+        1 => Just(RunVerdict::Cancelled),
         2 => Just(RunVerdict::Accepted),
     ];
     let report_run = (0_u8..3, run_token(), verdict, option::of(one(TEXTS)))

@@ -81,7 +81,7 @@ fn check_changesets(changesets: &[Changeset], now: Timestamp) -> Checked<()> {
     for changeset in changesets {
         prop_assert_eq!(changeset.state.is_open(), changeset.ended_at.is_none(), "{:?}", changeset);
         let all_passed = changeset.runs.iter().all(|run| run.state == RunState::Passed);
-        let any_bad = changeset.runs.iter().any(|run| run.state.is_bad());
+        let any_bad = changeset.runs.iter().any(|run| run.state.ends_all());
         match changeset.state {
             ChangesetState::Queued => prop_assert!(changeset.runs.is_empty(), "{changeset:?}"),
             ChangesetState::Running => prop_assert!(!all_passed && !any_bad, "{changeset:?}"),
