@@ -19,6 +19,8 @@ use crate::{LEAST_VERSION, ObjectId, Version};
 const SAID_LIMIT: usize = 2000;
 /// After its end, so long nothing more is said.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How often it is run again beside a work tree that is being made, after 10 ms, 20 ms and so on.
+const WORKTREE_TRIES: u32 = 8;
 /// What git prints is never longer, unless something is wrong.
 const OUTPUT_LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -147,6 +149,11 @@ impl Ended {
         Error::Failed { command: self.command, status: self.status, said }
     }
 
+    /// Did it find a work tree's files made, and not yet written?
+    fn met_half_a_worktree(&self) -> bool {
+        self.code != Some(0) && self.stderr.contains("failed to read") && self.stderr.contains("/commondir")
+    }
+
     /// It printed what cannot be read.
     pub fn unreadable(&self) -> Error {
         Error::unreadable(&self.command, &self.stdout)
@@ -215,10 +222,23 @@ impl<'a> Run<'a> {
         ObjectId::new(text(&said).trim()).map_err(|_| Error::unreadable(&arguments.join(" "), &said))
     }
 
-    /// How it ends.
-    pub fn end(mut self, arguments: &[&str]) -> Result<Ended, Error> {
+    /// How it ends. Git dies of a work tree that somebody else is just about to make, before it does anything itself: then it
+    /// is run again.
+    pub fn end(self, arguments: &[&str]) -> Result<Ended, Error> {
+        let mut tries = 0;
+        loop {
+            let ended = self.once(arguments)?;
+            if tries == WORKTREE_TRIES || !ended.met_half_a_worktree() {
+                return Ok(ended);
+            }
+            tries += 1;
+            thread::sleep(Duration::from_millis(10) * tries);
+        }
+    }
+
+    fn once(&self, arguments: &[&str]) -> Result<Ended, Error> {
         let command = arguments.iter().take(8).copied().collect::<Vec<_>>().join(" ");
-        let mut child = self.command(arguments).spawn().map_err(|error| match error.kind() {
+        let mut child = self.command(arguments)?.spawn().map_err(|error| match error.kind() {
             // The directory not being there gives the same error.
             io::ErrorKind::NotFound if self.directory.is_dir() => Error::NoGit,
             _ => Error::io(&format!("run git in {}", self.directory.display()), &error),
@@ -255,7 +275,9 @@ impl<'a> Run<'a> {
         Ok(Ended { code: status.code(), stdout, stderr: text(&stderr), command, status: status.to_string() })
     }
 
-    fn command(&mut self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Result<Command, Error> {
+        let held = self.held.as_ref().map(File::try_clone).transpose();
+        let held = held.map_err(|error| Error::io("hold a lock while git runs", &error))?;
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
@@ -270,13 +292,10 @@ impl<'a> Run<'a> {
             command.arg("-c").arg(setting);
         }
         command.args(&self.options).args(arguments).current_dir(self.directory);
-        command
-            .stdin(self.held.take().map_or_else(Stdio::piped, Stdio::from))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(held.map_or_else(Stdio::piped, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that all of it can be ended together.
         command.process_group(0);
-        command
+        Ok(command)
     }
 }
 

@@ -33,6 +33,29 @@ fn what_is_uncommitted_is_a_commit_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_work_tree_that_somebody_is_just_making_is_waited_for() {
+    let repository = Repository::new();
+    repository.commit("one", &[("a", "1\n")]);
+    let half = repository.path().join(".git/worktrees/half");
+    std::fs::create_dir_all(&half).unwrap();
+    std::fs::write(half.join("gitdir"), "/nowhere/.git\n").unwrap();
+    std::fs::write(half.join("commondir"), "").unwrap();
+    let git = repository.open();
+    let Err(Error::Failed { said, .. }) = git.worktrees() else {
+        panic!("git minds no longer: nothing need be waited for")
+    };
+    assert!(said.contains("commondir"), "{said}");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(60));
+            std::fs::write(half.join("HEAD"), repository.head().as_str()).unwrap();
+            std::fs::write(half.join("commondir"), "../..\n").unwrap();
+        });
+        assert_eq!(git.branches(&[]).map(|branches| branches.len()), Ok(1));
+    });
+}
+
+#[test]
 fn signs_differ_when_there_is_something_new_to_see() {
     let repository = Repository::new();
     let git = repository.open();
