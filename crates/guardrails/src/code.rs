@@ -3,7 +3,7 @@
 //! One reader for all of them: names, strings and signs. It knows no grammar, only what stands in the parentheses behind a
 //! name, which variables were given plain strings, and how strings are joined.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::call::Arg;
@@ -254,9 +254,12 @@ impl Walker<'_> {
             variables: HashMap::new(),
             aliases: HashMap::new(),
             listed: None,
+            mentioned: HashSet::new(),
+            imports_files: false,
             printed: Flow::Empty,
         };
         snippet.join_strings();
+        snippet.look_over();
         snippet.find_aliases();
         // With a condition on the names it is not known which of them go.
         let chooses = ["endswith", "endsWith", ".suffix", "fnmatch", "match(", ".test(", "=~"];
@@ -278,6 +281,10 @@ struct Snippet {
     aliases: HashMap<String, String>,
     /// What it goes through, file by file.
     listed: Option<(String, Range<usize>)>,
+    /// The parts of all names.
+    mentioned: HashSet<String>,
+    /// Is a library for files named in a string?
+    imports_files: bool,
     /// What the commands print that it runs.
     printed: Flow,
 }
@@ -627,8 +634,19 @@ impl Snippet {
         }
     }
 
+    /// Notes what is asked at many of its names.
+    fn look_over(&mut self) {
+        for token in &self.tokens {
+            self.mentioned.extend(token.name().split('.').filter(|part| !part.is_empty()).map(str::to_owned));
+            self.imports_files |= matches!(
+                &token.kind,
+                Lexeme::Text(text) if matches!(text.trim_start_matches("node:"), "fs" | "fs/promises")
+            );
+        }
+    }
+
     fn mentions(&self, word: &str) -> bool {
-        self.tokens.iter().any(|token| token.name().split('.').any(|part| part == word))
+        self.mentioned.contains(word)
     }
 
     fn run_command(&mut self, walker: &mut Walker<'_>, arguments: &Arguments, callee: &str, span: Range<usize>) {
@@ -731,10 +749,7 @@ impl Snippet {
         let of_files = of_files || of_listed;
         let plain = !name.contains(['.', ':', '>']);
         // Such words mean files when they come from there, or say what only directories have.
-        let imports = || {
-            self.tokens.iter().any(|token| matches!(&token.kind, Lexeme::Text(text) if matches!(text.trim_start_matches("node:"), "fs" | "fs/promises")))
-        };
-        let means_files = arguments.names(&["recursive"]) || last == "rm" && imports();
+        let means_files = arguments.names(&["recursive"]) || last == "rm" && self.imports_files;
         if !(of_files
             || plain && (means_files || !matches!(last, "remove" | "delete" | "read" | "write" | "rm"))
             || DELETES_TREES.contains(&last))
