@@ -12,6 +12,9 @@ const PER_BYTE: u64 = 24;
 /// Code in code in code: deeper than anybody writes by hand.
 pub const MAX_DEPTH: usize = 40;
 
+/// What it takes to judge one effect by all rules.
+pub const JUDGED: usize = 128;
+
 /// What is left to spend. Once it is overdrawn it stays so, and all work stops.
 #[derive(Debug)]
 pub struct Budget {

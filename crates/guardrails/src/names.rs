@@ -39,41 +39,51 @@ pub const SYSTEM: &[&str] = &[
 ];
 
 /// What a system does not start without, or lets nobody in without; paths below the root.
-pub const VITAL: &[&str] = &[
-    "etc|usr|bin|sbin|lib|lib64|boot|var|proc|sys|opt|srv|System|Library|Applications|usr/bin|usr/sbin|usr/lib|usr/local|var/lib",
-    "etc/passwd*|etc/shadow*|etc/group*|etc/gshadow*|etc/sudoers*|etc/fstab|etc/pam.d*|etc/ssh|etc/ssh/sshd_config*",
-    "etc/ld.so.preload|etc/hosts|etc/resolv.conf|etc/crontab|etc/init*|etc/systemd/system",
-    "boot/*|bin/*|sbin/*|usr/bin/*|usr/sbin/*|lib/*|lib64/*|proc/sys*|sys/*|var/lib/mysql*|var/lib/postgresql*|var/lib/docker",
-];
+pub static VITAL: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "etc|usr|bin|sbin|lib|lib64|boot|var|proc|sys|opt|srv|System|Library|Applications|usr/bin|usr/sbin|usr/lib|usr/local|var/lib",
+        "etc/passwd*|etc/shadow*|etc/group*|etc/gshadow*|etc/sudoers*|etc/fstab|etc/pam.d*|etc/ssh|etc/ssh/sshd_config*",
+        "etc/ld.so.preload|etc/hosts|etc/resolv.conf|etc/crontab|etc/init*|etc/systemd/system",
+        "boot/*|bin/*|sbin/*|usr/bin/*|usr/sbin/*|lib/*|lib64/*|proc/sys*|sys/*|var/lib/mysql*|var/lib/postgresql*|var/lib/docker",
+    ])
+});
 
 /// Caches of the system's package managers, paths below the root.
-pub const CACHES: &[&str] = &[
-    "var/cache/*|var/lib/apt/lists|var/lib/apt/lists/*|var/log/*.gz|var/crash/*|root/.cache*|usr/share/doc/*|usr/share/man/*",
-];
+pub static CACHES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "var/cache/*|var/lib/apt/lists|var/lib/apt/lists/*|var/log/*.gz|var/crash/*|root/.cache*|usr/share/doc/*|usr/share/man/*",
+    ])
+});
 
 /// Files in a home directory that decide what its owner's shells do and who may be its owner.
-pub const PROFILE: &[&str] = &[
-    ".bashrc|.bash_profile|.bash_login|.profile|.zshrc|.zprofile|.zshenv|.zlogin|.config/fish/config.fish|.gitconfig",
-    ".ssh/authorized_keys*|.ssh/config|.ssh/known_hosts|.bash_aliases|.config/autostart/*|Library/LaunchAgents/*",
-];
+pub static PROFILE: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        ".bashrc|.bash_profile|.bash_login|.profile|.zshrc|.zprofile|.zshenv|.zlogin|.config/fish/config.fish|.gitconfig",
+        ".ssh/authorized_keys*|.ssh/config|.ssh/known_hosts|.bash_aliases|.config/autostart/*|Library/LaunchAgents/*",
+    ])
+});
 
 /// Directories that tools make and make again.
-pub const MADE: &[&str] = &[
-    "node_modules|target|dist|build|obj|coverage|htmlcov|.nyc_output|__pycache__|.pytest_cache|.mypy_cache|.ruff_cache|.tox|.nox|.venv",
-    "venv|.virtualenv|virtualenv|.cache|.caches|*_cache|.next|.nuxt|.output|.svelte-kit|.turbo|.parcel-cache|.vite|.angular|.gradle",
-    ".terraform|.tmp|.temp|*.egg-info|.eggs|cmake-build-*|_build|.dart_tool|Pods|DerivedData|.build|.swiftpm|elm-stuff|.stack-work",
-    "dist-*|build-*|*-build|zig-cache|.zig-cache|zig-out|bazel-*|.serverless|.aws-sam|cdk.out|.expo|storybook-static|.docusaurus|_site",
-    ".jekyll-cache|test-results|playwright-report|.hypothesis|.ipynb_checkpoints|.sass-cache|bower_components|.pnpm-store|_cacache",
-    "wheelhouse|.bundle|.scannerwork|.nx|.wrangler|.fleet|.metals|.bloop|mutants.out|.stryker-tmp|.eslintcache",
-];
+pub static MADE: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "node_modules|target|dist|build|obj|coverage|htmlcov|.nyc_output|__pycache__|.pytest_cache|.mypy_cache|.ruff_cache|.tox|.nox|.venv",
+        "venv|.virtualenv|virtualenv|.cache|.caches|*_cache|.next|.nuxt|.output|.svelte-kit|.turbo|.parcel-cache|.vite|.angular|.gradle",
+        ".terraform|.tmp|.temp|*.egg-info|.eggs|cmake-build-*|_build|.dart_tool|Pods|DerivedData|.build|.swiftpm|elm-stuff|.stack-work",
+        "dist-*|build-*|*-build|zig-cache|.zig-cache|zig-out|bazel-*|.serverless|.aws-sam|cdk.out|.expo|storybook-static|.docusaurus|_site",
+        ".jekyll-cache|test-results|playwright-report|.hypothesis|.ipynb_checkpoints|.sass-cache|bower_components|.pnpm-store|_cacache",
+        "wheelhouse|.bundle|.scannerwork|.nx|.wrangler|.fleet|.metals|.bloop|mutants.out|.stryker-tmp|.eslintcache",
+    ])
+});
 
 /// Further names of what is not kept, for places that belong to nobody else.
-pub const PASSING_BY: &[&str] = &[
-    "out|cache|caches|Caches|*-cache|tmp|temp|*.pyc|*.pyo|*.o|*.log|*.tmp|*.temp|*.swp|*.swo|*.orig|*.rej|*.class|*.tsbuildinfo|.DS_Store",
-    "artifacts|.coverage|coverage.*|lcov.info|.yarn|.npm|*.whl|*.gcda|*.gcno|*.prof|*.profraw|*.pid|*.tar.gz|*.tgz|*.zip|*.core|core.*|logs|log",
-    "junit.xml|test-output|*~|*.bak|bin|generated|.vercel|.netlify|*.map|*.min.js|*.cache|*.out|*.a|*.so|*.exe|*.dll|Thumbs.db|scratch",
-    "sandbox|playground|*.snap.new|reports|.cargo|.m2|.ivy2|.nuget|.rustup",
-];
+pub static PASSING_BY: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "out|cache|caches|Caches|*-cache|tmp|temp|*.pyc|*.pyo|*.o|*.log|*.tmp|*.temp|*.swp|*.swo|*.orig|*.rej|*.class|*.tsbuildinfo|.DS_Store",
+        "artifacts|.coverage|coverage.*|lcov.info|.yarn|.npm|*.whl|*.gcda|*.gcno|*.prof|*.profraw|*.pid|*.tar.gz|*.tgz|*.zip|*.core|core.*|logs|log",
+        "junit.xml|test-output|*~|*.bak|bin|generated|.vercel|.netlify|*.map|*.min.js|*.cache|*.out|*.a|*.so|*.exe|*.dll|Thumbs.db|scratch",
+        "sandbox|playground|*.snap.new|reports|.cargo|.m2|.ivy2|.nuget|.rustup",
+    ])
+});
 
 /// What a project consists of, by the name of a directory at its top.
 pub const SOURCES: &[&str] = &[
@@ -143,20 +153,24 @@ pub const SOURCES: &[&str] = &[
 ];
 
 /// Data that nobody can make again.
-pub const DATA: &[&str] = &[
-    "*.db|*.sqlite|*.sqlite3|*.mdb|*.rdb|*.tfstate|*.tfstate.*|*.ibd|*.dump|*.sql.gz|*.kdbx|*.parquet",
-    "pgdata|postgres-data|postgres_data|mysql-data|mysql_data|redis-data|db-data|db_data|mongo-data|*.duckdb",
-];
+pub static DATA: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "*.db|*.sqlite|*.sqlite3|*.mdb|*.rdb|*.tfstate|*.tfstate.*|*.ibd|*.dump|*.sql.gz|*.kdbx|*.parquet",
+        "pgdata|postgres-data|postgres_data|mysql-data|mysql_data|redis-data|db-data|db_data|mongo-data|*.duckdb",
+    ])
+});
 
 /// Data whose name says that it is not kept.
 pub const PASSING: &[&str] =
     &["test", "tmp", "temp", "cache", "scratch", "example", "sample", "fixture", "mock", "thumbs", "demo"];
 
 /// What an interrupted command leaves in a repository's records, and what there is for people to change.
-pub const LEFTOVERS: &[&str] = &[
-    "*.lock|gc.log|gc.pid|*_EDITMSG|MERGE_*|rebase-merge|rebase-merge/*|rebase-apply|rebase-apply/*|hooks/*|info/exclude",
-    "info/attributes|*.swp|fsmonitor--daemon*|lfs/tmp*|BISECT_*|CHERRY_PICK_HEAD|ORIG_HEAD|description|worktrees/*/locked",
-];
+pub static LEFTOVERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    alternatives(&[
+        "*.lock|gc.log|gc.pid|*_EDITMSG|MERGE_*|rebase-merge|rebase-merge/*|rebase-apply|rebase-apply/*|hooks/*|info/exclude",
+        "info/attributes|*.swp|fsmonitor--daemon*|lfs/tmp*|BISECT_*|CHERRY_PICK_HEAD|ORIG_HEAD|description|worktrees/*/locked",
+    ])
+});
 
 /// Files that hold credentials, by their names in lower case.
 pub static CREDENTIALS: LazyLock<Vec<&str>> = LazyLock::new(|| {

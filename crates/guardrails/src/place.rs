@@ -212,7 +212,7 @@ impl Surroundings {
             return place;
         }
         let joined = parts.join("/");
-        if names::VITAL.iter().any(|pattern| matches_any(pattern, &joined)) {
+        if names::VITAL.iter().any(|pattern| matches(pattern, &joined)) {
             return Place::Vital;
         }
         let home = split(&self.home);
@@ -227,12 +227,12 @@ impl Surroundings {
         };
         if home_depth > 0 && parts.len() > home_depth {
             let rest = &parts[home_depth..];
-            if names::PROFILE.iter().any(|pattern| matches_any(pattern, &rest.join("/"))) {
+            if names::PROFILE.iter().any(|pattern| matches(pattern, &rest.join("/"))) {
                 return Place::Profile;
             }
             return by_name(&owned[home_depth..]).unwrap_or(Place::InHome);
         }
-        if names::CACHES.iter().any(|pattern| matches_any(pattern, &joined)) {
+        if names::CACHES.iter().any(|pattern| matches(pattern, &joined)) {
             return Place::Artifact;
         }
         if is_wild(first) || names::STRICT_SYSTEM.contains(&first) {
@@ -277,17 +277,17 @@ fn matches_mark(part: &str, name: &str) -> bool {
 fn by_name(parts: &[String]) -> Option<Place> {
     let plain: Vec<String> = parts.iter().map(|part| plain(part)).collect();
     let last = plain.last()?;
-    let is_data = names::DATA.iter().any(|pattern| matches_any(pattern, last));
+    let is_data = names::DATA.iter().any(|pattern| matches(pattern, last));
     if is_data {
         let passing = names::PASSING.iter().any(|word| last.contains(word));
         return Some(if passing { Place::Artifact } else { Place::Data });
     }
-    let passes = |part: &String| is_made(part) || names::PASSING_BY.iter().any(|pattern| matches_any(pattern, part));
+    let passes = |part: &String| is_made(part) || names::PASSING_BY.iter().any(|pattern| matches(pattern, part));
     plain.iter().any(passes).then_some(Place::Artifact)
 }
 
 fn is_made(part: &str) -> bool {
-    names::MADE.iter().any(|pattern| matches_any(pattern, part))
+    names::MADE.iter().any(|pattern| matches(pattern, part))
 }
 
 fn is_source(parts: &[&str]) -> bool {
@@ -317,7 +317,7 @@ fn bracketless(part: &str) -> String {
 fn repository(parts: &[&str]) -> Option<Place> {
     let at = parts.iter().position(|part| *part == ".git" || matches!(*part, ".hg" | ".svn" | ".jj"))?;
     let rest = parts[at + 1..].join("/");
-    Some(if names::LEFTOVERS.iter().any(|pattern| matches_any(pattern, &rest)) {
+    Some(if names::LEFTOVERS.iter().any(|pattern| matches(pattern, &rest)) {
         Place::Leftover
     } else {
         Place::Repository

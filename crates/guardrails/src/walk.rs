@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::budget::{Budget, MAX_DEPTH};
+use crate::budget::{Budget, JUDGED, MAX_DEPTH};
 use crate::call::Arg;
 use crate::effect::{Effect, Kind, Place};
 use crate::flow::Flow;
@@ -427,6 +427,9 @@ impl<'g> Walker<'g> {
 
     /// Something happens to a target.
     pub fn effect(&mut self, kind: Kind, place: Place, file: &Arg, detail: &'static str) {
+        if !self.budget.spend(JUDGED) {
+            return;
+        }
         // A new copy of a template is what such files begin as, and what becomes a variable is not shown.
         let harmless = detail == TEMPLATE || (self.loads && kind == Kind::Read);
         let credential = is_credential(&file.text) && !harmless;

@@ -100,9 +100,17 @@ fn hostile_inputs_take_time_in_proportion() {
 #[test]
 fn calls_that_never_end_take_time_in_proportion() {
     let guard = Guard::builtin().unwrap();
-    let code = |calls: usize| format!("python3 -c \"import os; {}\"", "os.execvp('r', ['x', ".repeat(calls));
-    let (short, long) = (time(&guard, &code(50)), time(&guard, &code(800)));
-    assert!(long < short * 48 + Duration::from_millis(150), "{short:?} then {long:?}");
+    let python = |call: &str, calls: usize| format!("python3 -c \"import os; {}\"", call.repeat(calls));
+    let node = |call: &str, calls: usize| format!("node -e 'require(\"fs\").promises.{}'", call.repeat(calls));
+    let cases: [&dyn Fn(usize) -> String; 3] = [
+        &|calls| python("os.execvp('r', ['x', ", calls),
+        &|calls| python("os.execvp('rm', ['rm', '-rf', '; ", calls),
+        &|calls| node("rm(re(\"fs\").promises.", calls),
+    ];
+    for code in cases {
+        let (short, long) = (time(&guard, &code(50)), time(&guard, &code(800)));
+        assert!(long < short * 48 + Duration::from_millis(150), "{}: {short:?} then {long:?}", code(1));
+    }
 }
 
 #[test]
