@@ -10,7 +10,7 @@ use crate::call::Arg;
 use crate::decode;
 use crate::effect::{Kind, Place};
 use crate::flow::{Flow, is_secret_name};
-use crate::source::{DECODED, FETCHED, Origin, SOME, STAR, UNKNOWN, unmarked};
+use crate::source::{DECODED, FETCHED, Origin, SOME, STAR, UNKNOWN, starred, unmarked};
 use crate::sql;
 use crate::walk::Walker;
 
@@ -426,8 +426,7 @@ impl Snippet {
             dir = rest;
         }
         let all = matches!(dir, "*" | "**" | "**.*" | "*.*");
-        let marked: String =
-            if all { ".".to_owned() } else { dir.chars().map(|c| if c == '*' { STAR } else { c }).collect() };
+        let marked = if all { ".".to_owned() } else { starred(dir) };
         let kind = if marked.contains(STAR) { Kind::Delete } else { Kind::DeleteTree };
         let target = self.made(&marked, span.clone());
         walker.effect_on(kind, &target, "");

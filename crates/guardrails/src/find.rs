@@ -4,7 +4,7 @@ use crate::call::{Arg, span_of};
 use crate::effect::Kind;
 use crate::flow::Flow;
 use crate::options::Options;
-use crate::source::{STAR, plain};
+use crate::source::{STAR, plain, starred};
 use crate::walk::Walker;
 
 /// Tests that select by name.
@@ -157,14 +157,13 @@ impl Walker<'_> {
 
     /// What is selected, as paths.
     fn selected(&self, starts: &[Arg], selection: &Selection) -> Vec<Arg> {
-        let marked = |text: &str| text.chars().map(|c| if c == '*' { STAR } else { c }).collect::<String>();
         if let (None, Some(dir), Some(start)) = (&selection.pattern, &selection.below, starts.first()) {
-            return vec![start.with(format!("{}/{STAR}", marked(dir)))];
+            return vec![start.with(format!("{}/{STAR}", starred(dir)))];
         }
         let path = |start: &Arg| {
             let dir = start.text.trim_end_matches('/');
             match &selection.pattern {
-                Some(pattern) => start.with(format!("{dir}/{STAR}/{}", marked(pattern))),
+                Some(pattern) => start.with(format!("{dir}/{STAR}/{}", starred(pattern))),
                 None if selection.part => start.with(format!("{dir}/{STAR}/{STAR}-some")),
                 None => start.clone(),
             }
@@ -249,8 +248,7 @@ fn below(dir: &str, pattern: Option<&str>) -> String {
     let slash = if dir.is_empty() { "" } else { "/" };
     match pattern {
         Some(pattern) => {
-            let marked: String = pattern.chars().map(|c| if c == '*' { STAR } else { c }).collect();
-            format!("{dir}{slash}{STAR}/{marked}")
+            format!("{dir}{slash}{STAR}/{}", starred(pattern))
         }
         None => format!("{dir}{slash}{STAR}"),
     }

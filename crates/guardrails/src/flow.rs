@@ -6,7 +6,7 @@ use crate::decode;
 use crate::find::filtered;
 use crate::options::{Grammar, Options};
 use crate::place::Base;
-use crate::source::{DECODED, FETCHED, PROCESSES, SECRET, SOME, STAR, UNKNOWN, plain, unmarked};
+use crate::source::{DECODED, FETCHED, PROCESSES, SECRET, SOME, STAR, UNKNOWN, plain, starred, unmarked};
 use crate::walk::Walker;
 
 /// What flows through a pipe.
@@ -158,9 +158,7 @@ impl Walker<'_> {
                         _ => stdin.clone(),
                     }
                 }
-                Flow::Empty | Flow::Nothing if self.files_with(program, rest).is_some() => {
-                    Flow::Names(self.files_with(program, rest).unwrap_or_default())
-                }
+                Flow::Empty | Flow::Nothing => self.files_with(program, rest).map_or(Flow::Opaque, Flow::Names),
                 // Of the environment, only what is looked for is shown.
                 Flow::Environment => {
                     if rest.iter().any(|arg| is_secret_name(&arg.text)) {
@@ -274,7 +272,7 @@ fn tracked(rest: &[Arg]) -> Flow {
     let names = rest.iter().filter(|arg| !arg.text.starts_with('-')).map(|arg| {
         let text = plain(&arg.text);
         match (text.contains('*'), text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().contains('.')) {
-            (true, _) => text.chars().map(|c| if c == '*' { STAR } else { c }).collect(),
+            (true, _) => starred(&text),
             (false, true) => text,
             (false, false) => format!("{}/{STAR}", text.trim_end_matches('/')),
         }

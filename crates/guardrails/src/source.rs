@@ -79,6 +79,11 @@ pub fn has_glob(text: &str) -> bool {
     text.contains([STAR, ANY, BRACKET])
 }
 
+/// The text with each `*` as the wildcard that it is for whoever reads it.
+pub fn starred(text: &str) -> String {
+    text.chars().map(|c| if c == '*' { STAR } else { c }).collect()
+}
+
 /// The text as people write it: wildcards as themselves, and without what is not known.
 pub fn plain(text: &str) -> String {
     text.chars()
