@@ -116,7 +116,7 @@ impl LockKey {
         if text.len() > KEY_LIMIT {
             return Err(BadKey::Path(shortened(text), "it is longer than 4096 bytes"));
         }
-        match prefix(text) {
+        let key = match prefix(text) {
             None => path(text),
             Some((word, rest)) => match Space::LOGICAL.into_iter().find(|space| space.as_str() == word) {
                 Some(space) => logical(space, text, rest),
@@ -125,7 +125,12 @@ impl LockKey {
                 }
                 None => Err(BadKey::Prefix(word.to_owned())),
             },
+        }?;
+        // One letter can become two, composed or in lower case.
+        if key.text.len() > KEY_LIMIT {
+            return Err(BadKey::Path(shortened(text), "its canonical spelling is longer than 4096 bytes"));
         }
+        Ok(key)
     }
 
     /// A key as a store kept it.
@@ -258,16 +263,21 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Canonicalises a path: one separator, no empty or `.` components, `..` resolved, NFC.
+/// Canonicalises a path: one separator, no empty or `.` components, `..` resolved, NFC. What would mean something else in
+/// its canonical spelling, such as `./~`, is no key.
 fn path(text: &str) -> Result<LockKey, BadKey> {
     let bad = |why| BadKey::Path(shortened(text), why);
-    if text.starts_with(['/', '\\']) || text == "~" || text.starts_with("~/") {
+    let is_home = |text: &str| text.split(['/', '\\']).next() == Some("~");
+    if text.starts_with(['/', '\\']) || is_home(text) {
         return Err(bad("it is absolute"));
     }
     let components = path_components(text).map_err(bad)?;
     let pattern = components.join("/");
     if let Some((word, _)) = prefix(&pattern) {
         return Err(BadKey::Prefix(word.to_owned()));
+    }
+    if is_home(&pattern) {
+        return Err(bad("it begins with ~, which would be a home directory"));
     }
     let wild = components.iter().any(|c| glob::is_wild(c));
     if wild && pattern.len() > GLOB_LIMIT {
@@ -298,6 +308,9 @@ fn path_components(text: &str) -> Result<Vec<String>, &'static str> {
     }
     if components.len() > DEPTH_LIMIT {
         return Err("it is deeper than 128 directories");
+    }
+    if components.iter().any(|component| component.trim().is_empty()) {
+        return Err("a component is nothing but spaces");
     }
     Ok(components)
 }
@@ -350,6 +363,9 @@ fn logical(space: Space, text: &str, rest: &str) -> Result<LockKey, BadKey> {
         }
         Space::Contract => {
             let components = path_components(rest).map_err(bad)?;
+            if components.is_empty() {
+                return Err(bad("it is empty"));
+            }
             (components.join("/"), components)
         }
         Space::Feature => match rest.rsplit_once(':') {
@@ -448,6 +464,7 @@ mod tests {
     fn what_is_no_key_is_refused_with_its_code() {
         let long = "a".repeat(4097);
         let deep = "a/".repeat(200);
+        let grown = "\u{958}".repeat(1000);
         for (text, code) in [
             ("", "invalid_file_path"),
             ("   ", "invalid_file_path"),
@@ -459,6 +476,11 @@ mod tests {
             ("\\\\server\\share", "invalid_file_path"),
             ("C:\\x", "invalid_file_path"),
             ("~/x", "invalid_file_path"),
+            ("~\\x", "invalid_file_path"),
+            ("./~", "invalid_file_path"),
+            ("a/../~/x", "invalid_file_path"),
+            ("./ ", "invalid_file_path"),
+            (grown.as_str(), "invalid_file_path"),
             ("a\0b", "invalid_file_path"),
             ("a\nb", "invalid_file_path"),
             (long.as_str(), "invalid_file_path"),
@@ -475,6 +497,7 @@ mod tests {
             ("feature:x", "invalid_lock_key"),
             ("api:G3T /x", "invalid_lock_key"),
             ("contract:../x", "invalid_lock_key"),
+            ("contract:/", "invalid_lock_key"),
         ] {
             let error = LockKey::parse(text).expect_err(text);
             assert_eq!(error.code(), code, "{text:?}: {error}");
@@ -537,6 +560,47 @@ mod tests {
         }
     }
 
+    /// Texts of the pieces that mean something in a key, in any order.
+    fn any_text() -> impl Strategy<Value = String> {
+        let pieces = vec![
+            "a",
+            "B",
+            "~",
+            " ",
+            "/",
+            "\\",
+            ".",
+            "..",
+            "*",
+            "**",
+            "?",
+            ":",
+            "{}",
+            "<a>",
+            "-",
+            "_",
+            "#",
+            "C:",
+            "api:",
+            "db:",
+            "schema:",
+            "event:",
+            "flag:",
+            "env:",
+            "contract:",
+            "feature:",
+            "get ",
+            "8",
+            "\u{301}",
+            "\u{958}",
+            "\u{130}",
+            "\u{3a3}",
+            "\u{212a}",
+            "\u{a0}",
+        ];
+        prop::collection::vec(prop::sample::select(pieces), 0..8).prop_map(|pieces| pieces.concat())
+    }
+
     fn any_path() -> impl Strategy<Value = String> {
         prop::collection::vec(
             prop::sample::select(vec!["a", "b", "x.py", "y.rs", ".", "..", "", "*", "**", "*.py", "?"]),
@@ -547,7 +611,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_spelling_is_a_fixed_point(text in "\\PC{0,40}") {
+        fn canonical_spelling_is_a_fixed_point(text in prop_oneof![any_text(), "\\PC{0,40}"]) {
             if let Ok(key) = LockKey::parse(&text) {
                 prop_assert_eq!(LockKey::parse(key.as_str()), Ok(key));
             }
