@@ -1,6 +1,6 @@
 //! Verification by GitHub Actions: real repositories with a bare remote, and a GitHub that knows workflows only.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,7 +41,9 @@ impl Github {
         let answering = github.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                answering.answer(stream.unwrap());
+                let (answering, stream) = (answering.clone(), stream.unwrap());
+                // A connection that nothing is asked on keeps nobody waiting, and whoever asked may have been killed.
+                std::thread::spawn(move || answering.answer(stream).ok());
             }
         });
         github
@@ -51,26 +53,28 @@ impl Github {
         self.actions.lock().unwrap()
     }
 
-    fn answer(&self, stream: TcpStream) {
+    fn answer(&self, stream: TcpStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let (mut request, mut length) = (String::new(), 0);
-        stream.read_line(&mut request).unwrap();
+        stream.read_line(&mut request)?;
         let mut header = String::new();
         while header != "\r\n" {
             header.clear();
-            stream.read_line(&mut header).unwrap();
+            if stream.read_line(&mut header)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let lower = header.to_ascii_lowercase();
             if let Some(value) = lower.strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap();
             }
         }
         let mut body = vec![0; length];
-        stream.read_exact(&mut body).unwrap();
+        stream.read_exact(&mut body)?;
         let path = request.split(' ').nth(1).unwrap();
         let (status, body) = self.respond(request.starts_with("POST"), path, &body);
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-        let _ = stream.get_mut().write_all(format!("{head}{body}").as_bytes());
+        stream.get_mut().write_all(format!("{head}{body}").as_bytes())
     }
 
     fn respond(&self, is_post: bool, path: &str, body: &[u8]) -> (u16, Value) {
