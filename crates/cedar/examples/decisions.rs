@@ -1,4 +1,4 @@
-//! How long 100,000 decisions with the default policies take: `cargo run --release -p cedar --example speed`.
+//! How long 100,000 decisions with the default policies take: `cargo run --release -p cedar --example decisions`.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that fails has failed")]
 
