@@ -56,6 +56,23 @@ pub struct Pushed {
     pub pusher: String,
     /// The branch that others are merged into, where GitHub tells.
     pub default_branch: Option<String>,
+    /// All commits that this has brought there, the latest included.
+    pub commits: BTreeSet<String>,
+    /// How late.
+    pub version: Version,
+}
+
+impl Pushed {
+    /// What becomes of this branch of an agent's, at this commit, when that is what was pushed to the default branch: merged
+    /// without a pull request, it has ended.
+    pub fn merges(&self, branch: &str, commit: &str) -> Option<Sighting> {
+        let is_merged = self.default_branch.as_ref() == Some(&self.branch) && self.commits.contains(commit);
+        is_merged.then(|| Sighting {
+            subject: Subject::Branch(branch.to_owned()),
+            version: self.version,
+            seen: Seen::Ended { merged: Some(commit.to_owned()) },
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -97,6 +114,8 @@ struct Sender {
 #[derive(Deserialize)]
 struct PushedCommit {
     #[serde(default)]
+    id: String,
+    #[serde(default)]
     added: Vec<String>,
     #[serde(default)]
     modified: Vec<String>,
@@ -125,6 +144,13 @@ impl PushedAt {
             Self::Second(second) => Timestamp::from_second(*second).ok(),
             Self::Instant(instant) => Some(*instant),
         }
+    }
+}
+
+impl PushedRepository {
+    fn version(&self, told_at: Timestamp) -> Result<Version, String> {
+        let pushed_at = self.pushed_at.instant().ok_or("repository.pushed_at is no time")?;
+        Ok(Version::of(pushed_at, told_at))
     }
 }
 
@@ -174,7 +200,7 @@ pub fn heard(delivery: Delivery<'_>, repository: &RepositoryName, merge_label: &
         "push" => {
             let push: PushEvent = read(delivery.body)?;
             let sighting = of_push(&push, told_at)?;
-            if let Some(pushed) = pushed(push) {
+            if let Some(pushed) = pushed(push, told_at)? {
                 return Ok(Heard::Pushed(pushed, sighting.into_iter().collect()));
             }
             sighting.into_iter().collect()
@@ -213,10 +239,16 @@ fn of_push(push: &PushEvent, told_at: Timestamp) -> Result<Option<Sighting>, Str
 }
 
 /// The branch that a push has moved, or begun.
-fn pushed(push: PushEvent) -> Option<Pushed> {
-    let branch = push.name.strip_prefix("refs/heads/").filter(|_| !push.deleted)?.to_owned();
-    let pusher = push.sender.map(|sender| sender.login).unwrap_or_default();
-    Some(Pushed { branch, commit: push.after, pusher, default_branch: push.repository.default_branch })
+fn pushed(push: PushEvent, told_at: Timestamp) -> Result<Option<Pushed>, String> {
+    let Some(branch) = push.name.strip_prefix("refs/heads/").filter(|_| !push.deleted) else { return Ok(None) };
+    Ok(Some(Pushed {
+        branch: branch.to_owned(),
+        version: push.repository.version(told_at)?,
+        commits: push.commits.into_iter().map(|commit| commit.id).chain([push.after.clone()]).collect(),
+        commit: push.after,
+        pusher: push.sender.map(|sender| sender.login).unwrap_or_default(),
+        default_branch: push.repository.default_branch,
+    }))
 }
 
 fn of_delete(delete: &DeleteEvent, told_at: Timestamp) -> Result<Option<Sighting>, String> {
@@ -227,6 +259,5 @@ fn of_delete(delete: &DeleteEvent, told_at: Timestamp) -> Result<Option<Sighting
 }
 
 fn of_ref(name: &str, repository: &PushedRepository, told_at: Timestamp, seen: Seen) -> Result<Sighting, String> {
-    let pushed_at = repository.pushed_at.instant().ok_or("repository.pushed_at is no time")?;
-    Ok(Sighting { subject: Subject::Branch(name.to_owned()), version: Version::of(pushed_at, told_at), seen })
+    Ok(Sighting { subject: Subject::Branch(name.to_owned()), version: repository.version(told_at)?, seen })
 }

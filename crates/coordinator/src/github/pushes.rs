@@ -1,9 +1,10 @@
-//! What is pushed to a branch is verified, where the coordinator has policies.
+//! What is pushed to a branch: it is verified, where the coordinator has policies, and it may be others that are merged by it.
 //!
-//! Each commit once: a push that is told again, or of a commit that somebody had verified before, makes nothing. So does what
+//! Each commit is verified once: a push that is told again, or of a commit that somebody had verified before, makes nothing. So does what
 //! the merge queue lands, since it was verified as it is.
 
 use github::events::Pushed;
+use github::sighting::{Known, Sighting};
 use model::command::{Action, Outcome};
 use model::github::GithubKind;
 use model::id::AgentId;
@@ -31,10 +32,23 @@ pub(super) enum Became {
     Nothing(&'static str),
 }
 
+/// The branches of agents that this push merges into the default branch.
+pub(super) async fn merged(records: Records<'_>, pushed: &Pushed) -> Result<Vec<Sighting>, Failure> {
+    if pushed.default_branch.as_ref() != Some(&pushed.branch) {
+        return Ok(vec![]);
+    }
+    let branches = records.subjects_of(GithubKind::Branch).await?;
+    let merged = branches.iter().filter_map(|(name, stored)| match &stored.value.known {
+        Known::Branch { state } => pushed.merges(&name.name, &state.sha.as_ref()?.1),
+        _ => None,
+    });
+    Ok(merged.collect())
+}
+
 /// Has the commit verified, if it is to be.
 pub(super) async fn verify(desk: &Desk<'_>, pushed: &Pushed) -> Result<Became, Failure> {
     let coordinator = desk.records.coordinator;
-    let Pushed { branch, commit, pusher, default_branch } = pushed;
+    let Pushed { branch, commit, pusher, default_branch, .. } = pushed;
     if coordinator.verification_policies(desk.records.project).await?.all().is_empty() {
         return Ok(Became::Nothing("no policy asks for anything to be verified"));
     }

@@ -167,12 +167,15 @@ impl Records<'_> {
     pub async fn subjects(&self) -> Result<BTreeMap<Name, Stored<Subject>>, Failure> {
         let mut subjects = BTreeMap::new();
         for kind in [GithubKind::Issue, GithubKind::Pull, GithubKind::Branch] {
-            for record in self.coordinator.store().github_records(self.project, kind, None).await? {
-                let subject = read(&record)?;
-                subjects.insert(Name { kind, name: record.name }, subject);
-            }
+            subjects.extend(self.subjects_of(kind).await?);
         }
         Ok(subjects)
+    }
+
+    /// Those of them that are of this kind.
+    pub async fn subjects_of(&self, kind: GithubKind) -> Result<BTreeMap<Name, Stored<Subject>>, Failure> {
+        let records = self.coordinator.store().github_records(self.project, kind, None).await?;
+        records.into_iter().map(|record| Ok((Name { kind, name: record.name.clone() }, read(&record)?))).collect()
     }
 
     /// Writes it, if nobody has since that revision: tells the new one, or that somebody has.

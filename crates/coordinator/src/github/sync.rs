@@ -3,14 +3,15 @@
 //! Issues and pull requests are read in the order of their changes, from where the last reading got to. That place is noted
 //! after each page, so that whatever interrupts a reading, a limit of GitHub's included, the next one goes on there. Each
 //! page is asked for by time and not by number: what changes meanwhile moves to the end and pushes nothing off a page.
-//! Branches have no time, so all of them are listed; those that were looked at as they are now are not looked at again.
+//! Branches have no time, so all of them are listed; those that were looked at as they are now are not looked at again, unless
+//! the default branch has moved, which may have merged them.
 
 use std::collections::BTreeSet;
 
 use github::client::{ETag, Page, Since};
 use github::issues::{Issue, Which};
 use github::pulls::ChangedFile;
-use github::sighting::{BRANCHES, Known, Sighting, Subject as Seen, agent_of_branch};
+use github::sighting::{BRANCHES, BranchState, Known, Sighting, Subject as Seen, agent_of_branch};
 use github::sighting::{of_branch, of_branch_gone, of_issue, of_pull, read_of};
 use github::{Client, Error};
 use jiff::Timestamp;
@@ -81,6 +82,24 @@ struct BranchCursor {
     etag: Option<ETag>,
     /// Of which repository.
     repository: String,
+    /// What they were compared with.
+    #[serde(default)]
+    base: Option<Base>,
+}
+
+/// The default branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Base {
+    name: String,
+    /// Its commit; none in an empty repository.
+    sha: Option<String>,
+    etag: Option<ETag>,
+}
+
+impl Base {
+    fn is_at(&self, other: &Self) -> bool {
+        (&self.name, &self.sha) == (&other.name, &other.sha)
+    }
 }
 
 impl Coordinator {
@@ -200,25 +219,32 @@ impl Sync<'_> {
         let stored: Option<Stored<BranchCursor>> = self.records.read(&name).await?;
         let (revision, cursor) = stored.map_or((0, None), |stored| (stored.revision, Some(stored.value)));
         let cursor = cursor.filter(|cursor| cursor.repository == repository).unwrap_or_default();
-        let (page, etag) = match self.client.branches(BRANCHES, cursor.etag.as_ref()).await? {
+        let known = self.records.subjects_of(GithubKind::Branch).await?;
+        let mut base = match known.values().any(|stored| stored.value.known.is_live()) {
+            true => Some(self.base(cursor.base.as_ref()).await?),
+            false => None,
+        };
+        let has_moved = base.as_ref().is_some_and(|base| cursor.base.as_ref().is_none_or(|before| !before.is_at(base)));
+        let tag = cursor.etag.as_ref().filter(|_| !has_moved);
+        let (page, etag) = match self.client.branches(BRANCHES, tag).await? {
             Since::Unchanged => return Ok(()),
             Since::Changed { value, etag } => (value, etag),
         };
-        let known = self.records.subjects().await?;
         let state_of = |branch: &str| match known.get(&Name::of(&Seen::Branch(branch.to_owned()))) {
             Some(Stored { value: super::Subject { known: Known::Branch { state }, .. }, .. }) => Some(state),
             _ => None,
         };
-        let mut base = None;
         for branch in page.items.iter().filter(|branch| agent_of_branch(&branch.name).is_some()) {
-            if state_of(&branch.name).is_some_and(|state| state.was_looked_at(&branch.sha)) {
+            let stays =
+                |state: &BranchState| state.was_looked_at(&branch.sha) && (!has_moved || state.files.is_empty());
+            if state_of(&branch.name).is_some_and(stays) {
                 continue;
             }
             let base = match &base {
                 Some(base) => base,
-                None => base.insert(self.client.default_branch().await?),
+                None => base.insert(self.base(None).await?),
             };
-            let files = match self.client.compare(base, &branch.sha).await {
+            let files = match self.client.compare(&base.name, &branch.sha).await {
                 Ok(comparison) => ChangedFile::paths(&comparison.files),
                 Err(error) if error.is_missing() => BTreeSet::new(),
                 Err(error) => return Err(error.into()),
@@ -228,18 +254,30 @@ impl Sync<'_> {
         }
         let listed: BTreeSet<&str> = page.items.iter().map(|branch| branch.name.as_str()).collect();
         for (name, stored) in &known {
-            let is_gone = name.kind == GithubKind::Branch && !listed.contains(name.name.as_str());
-            if is_gone && stored.value.known.is_live() {
+            if !listed.contains(name.name.as_str()) && stored.value.known.is_live() {
                 self.synced.branches += 1;
                 self.take_in(&of_branch_gone(&name.name, page.read_at)).await?;
             }
         }
-        let next = BranchCursor { etag, repository };
+        let next = BranchCursor { etag, repository, base };
         if next != cursor {
             // Of two that read at once either tag is right: each was read after all that it stands for was taken in.
             self.records.write(&name, revision, &next, None).await?;
         }
         Ok(())
+    }
+
+    /// The default branch as it is now.
+    async fn base(&self, before: Option<&Base>) -> Result<Base, Error> {
+        let name = self.client.default_branch().await?;
+        let before = before.filter(|before| before.name == name);
+        match self.client.branches(&name, before.and_then(|before| before.etag.as_ref())).await? {
+            Since::Changed { value, etag } => {
+                let branch = value.items.into_iter().find(|branch| branch.name == name);
+                Ok(Base { sha: branch.map(|branch| branch.sha), name, etag })
+            }
+            Since::Unchanged => Ok(before.cloned().unwrap_or(Base { name, sha: None, etag: None })),
+        }
     }
 
     async fn take_in(&mut self, sighting: &Sighting) -> Result<(), Failure> {

@@ -105,7 +105,8 @@ impl Coordinator {
         let mut received = Received::new("handled");
         match heard {
             Heard::Sightings(sightings) => received.subjects = self.see(records, &sightings).await?,
-            Heard::Pushed(pushed, sightings) => {
+            Heard::Pushed(pushed, mut sightings) => {
+                sightings.extend(pushes::merged(records, &pushed).await?);
                 received.subjects = self.see(records, &sightings).await?;
                 let desk = Desk::open(records, None).await?;
                 match pushes::verify(&desk, &pushed).await? {

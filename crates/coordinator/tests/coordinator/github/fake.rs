@@ -216,7 +216,7 @@ impl Contents {
         self.pushed = self.now;
         let body = json!({
             "ref": format!("refs/heads/{branch}"), "after": sha, "deleted": false,
-            "commits": [{"added": files, "modified": [], "removed": []}], "repository": self.repository(Value::Null),
+            "commits": [{"id": sha, "added": files, "modified": [], "removed": []}], "repository": self.repository(Value::Null),
             "sender": {"login": "zoe"},
         });
         self.tell("push", body);
@@ -228,6 +228,23 @@ impl Contents {
                 self.changed(number, "synchronize");
             }
         }
+    }
+
+    /// Somebody merges it and pushes that, without a pull request.
+    pub fn land(&mut self, branch: &str) {
+        let Some(landed) = self.branches.get_mut(branch) else { return };
+        landed.files.clear();
+        let landed = landed.sha.clone();
+        self.made += 1;
+        let sha = format!("{:040x}", self.made);
+        self.branches.insert("main".into(), Branch { sha: sha.clone(), files: BTreeSet::new() });
+        self.pushed = self.now;
+        let repository = self.repository(Value::Null);
+        let commits = json!([{"id": landed}, {"id": sha}]);
+        self.tell(
+            "push",
+            json!({"ref": "refs/heads/main", "after": sha, "commits": commits, "repository": repository, "sender": {"login": "zoe"}}),
+        );
     }
 
     pub fn delete(&mut self, branch: &str) {
