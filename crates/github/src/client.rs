@@ -14,11 +14,11 @@ use http::header::{
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use jiff::{SignedDuration, Timestamp};
+use outbound::{Way, is_here};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::transport::Way;
 use crate::{RepositoryName, Secret, limits};
 
 /// Where GitHub's own API is.
@@ -147,7 +147,12 @@ impl Client {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("agent-coordinator/", env!("CARGO_PKG_VERSION"))));
         headers.insert("x-github-api-version", HeaderValue::from_static(API_VERSION));
         let repository = connection.repository.clone();
-        Ok(Self { way: Way::to(&uri)?, base, repository, headers, patience })
+        // There is a token to be kept.
+        if uri.scheme_str() != Some("https") && !(uri.scheme_str() == Some("http") && is_here(&uri)) {
+            return Err(Error::Setup(format!("GITHUB_API_URL is {uri}: it must be an https:// address")));
+        }
+        let way = Way::to(&uri).map_err(|error| Error::Setup(format!("TLS cannot be used: {error}")))?;
+        Ok(Self { way, base, repository, headers, patience })
     }
 
     /// Of which repository.

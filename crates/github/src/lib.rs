@@ -19,7 +19,6 @@ pub mod limits;
 pub mod pulls;
 pub mod sighting;
 pub mod signature;
-mod transport;
 pub mod version;
 pub mod workflows;
 

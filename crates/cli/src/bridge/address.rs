@@ -6,27 +6,9 @@ use serde_json::Value;
 
 use super::{Env, Skip};
 
-/// Where a coordinator is to be.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Address {
-    /// Without a slash at its end.
-    pub url: String,
-    /// On this machine, or elsewhere.
-    pub place: Place,
-}
-
-/// How far away it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// On this machine, where no proxy leads.
-    Here,
-    /// On a host that is allowed.
-    Elsewhere,
-}
-
-/// The address that is named by argument, by `COORDINATION_API_URL`, or else the port on this machine. No other is tried: it
+/// The address, without a slash at its end, that is named by argument, by `COORDINATION_API_URL`, or else the port on this machine. No other is tried: it
 /// would not know the locks of the first.
-pub fn find(http_url: Option<&str>, env: Env<'_>) -> Result<Address, Skip> {
+pub fn find(http_url: Option<&str>, env: Env<'_>) -> Result<String, Skip> {
     let (url, host) = if let Some(url) = http_url.filter(|url| !url.is_empty()) {
         split(url.trim(), "--http-url")?
     } else if let Some(url) = env("COORDINATION_API_URL") {
@@ -41,14 +23,14 @@ pub fn find(http_url: Option<&str>, env: Env<'_>) -> Result<Address, Skip> {
         (format!("http://localhost:{number}"), "localhost".into())
     };
     if is_loopback(&host) {
-        return Ok(Address { url, place: Place::Here });
+        return Ok(url);
     }
     let allowed = env("COORDINATION_ALLOWED_HOSTS").unwrap_or_default().to_lowercase();
     if !allowed.split(',').any(|name| name.trim().trim_matches(['[', ']']) == host) {
         let message = format!("{host} is not contacted: it is not in COORDINATION_ALLOWED_HOSTS");
         return Err(Skip::new("host_not_allowed", message));
     }
-    Ok(Address { url, place: Place::Elsewhere })
+    Ok(url)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -91,18 +73,18 @@ fn host(url: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn found(url: &str) -> Result<Place, String> {
+    fn found(url: &str) -> Result<String, String> {
         let env = |name: &str| (name == "COORDINATION_ALLOWED_HOSTS").then(|| "Team.example, [2001:db8::1]".to_owned());
-        find(Some(url), &env).map(|address| address.place).map_err(|skip| skip.reason)
+        find(Some(url), &env).map_err(|skip| skip.reason)
     }
 
     #[test]
     fn only_this_machine_and_what_is_allowed_is_contacted() {
         for here in ["http://localhost", "HTTP://LOCALHOST:80/", "https://127.0.0.9:1", "http://[::1]:3000/base/"] {
-            assert_eq!(found(here), Ok(Place::Here), "{here}");
+            assert_eq!(found(here).as_deref(), Ok(here.trim_end_matches('/')), "{here}");
         }
         for allowed in ["https://team.example", "https://TEAM.example:8443/x", "http://[2001:DB8::1]"] {
-            assert_eq!(found(allowed), Ok(Place::Elsewhere), "{allowed}");
+            assert_eq!(found(allowed).as_deref(), Ok(allowed), "{allowed}");
         }
         for other in ["http://evil.example", "http://a.team.example", "http://localhost.evil.example", "http://127.1"] {
             assert_eq!(found(other), Err("host_not_allowed".into()), "{other}");
@@ -144,7 +126,7 @@ mod tests {
                 _ => None,
             }
         };
-        let url = |argument, env: Env<'_>| find(argument, env).map(|address| address.url).map_err(|skip| skip.message);
+        let url = |argument, env: Env<'_>| find(argument, env).map_err(|skip| skip.message);
         let both = env("http://127.0.0.1:2/", "4");
         assert_eq!(url(Some("http://localhost:1/"), &both), Ok("http://localhost:1".into()));
         assert_eq!(url(None, &both), Ok("http://127.0.0.1:2".into()));

@@ -10,7 +10,6 @@ mod commands;
 mod detect;
 mod question;
 mod server;
-mod way;
 
 use serde_json::Value;
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use outbound::Way;
 use serde_json::Value;
 
-use super::address::{self, Address};
-use super::way::Way;
-use super::{Env, Skip};
+use super::{Env, Skip, address};
 
 /// How long a coordinator may take to show that it is there.
 const PATIENCE: Duration = Duration::from_millis(1200);
@@ -51,7 +50,7 @@ impl Server {
             let given = given.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
             given.or_else(|| (target.env)(variable))
         };
-        let Address { url, place } = address::find(target.http_url.as_deref(), target.env)?;
+        let url = address::find(target.http_url.as_deref(), target.env)?;
         let key = match named(&target.api_key, "COORDINATION_API_KEY") {
             Some(key) if !key.bytes().all(|b| b.is_ascii_graphic()) => {
                 return Err(Skip::new("bad_key", "COORDINATION_API_KEY is no key: it is not plain text"));
@@ -69,8 +68,11 @@ impl Server {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.extend(project.map(|project| (HeaderName::from_static("x-coordinator-project"), project)));
-        let way = Way::to(&url, place)
-            .map_err(|error| Skip::new("bridge_error", format!("this is a defect of the bridge: {error}")))?;
+        let defect = |error: &dyn std::error::Error| {
+            Skip::new("bridge_error", format!("this is a defect of the bridge: {error}"))
+        };
+        let server = url.parse().map_err(|error: http::uri::InvalidUri| defect(&error))?;
+        let way = Way::to(&server).map_err(|error| defect(&error))?;
         let mut server = Self { url, version: String::new(), way, headers, key: None };
         server.version = server.introduce().await?;
         server.key = key;

@@ -17,6 +17,7 @@ mod memory;
 mod merging;
 mod network;
 mod official_client;
+mod outbound;
 mod ports;
 mod project;
 mod radar;

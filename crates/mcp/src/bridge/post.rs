@@ -5,18 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::crypto::ring;
+use outbound::Way;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::{Target, message};
 
-/// How long the server may take to accept a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than the longest wait for a lock.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(330);
 /// The largest answer, in bytes.
@@ -24,7 +17,7 @@ const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The way to the server.
 pub struct Post {
-    client: Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>,
+    way: Way,
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -48,7 +41,8 @@ impl Post {
             headers.push((HeaderName::from_static("x-coordinator-project"), project));
         }
         let uri = address(&target.url)?;
-        Ok(Self { client: client(&uri), uri, headers })
+        let way = Way::to(&uri).map_err(|error| format!("TLS cannot be used: {error}"))?;
+        Ok(Self { way, uri, headers })
     }
 
     /// Does anything take connections there? Tells so much sooner than a request that waits for its answer.
@@ -56,9 +50,7 @@ impl Post {
     /// # Errors
     /// [`Trouble`]
     pub async fn reach(&self) -> Result<(), Trouble> {
-        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.uri.port_u16().unwrap_or(if self.uri.scheme_str() == Some("https") { 443 } else { 80 });
-        TcpStream::connect((host, port)).await.map(drop).map_err(|error| self.away(&error))
+        self.way.reach().await.map_err(|error| self.away(&error))
     }
 
     /// Sends the message, in this revision unless it says so itself, and returns what the server answered.
@@ -85,7 +77,7 @@ impl Post {
             .body(Full::from(message.to_string()))
             .map_err(|_| Trouble::own("the message names something that fits in no header".into()))?;
         let exchange = async {
-            let (head, body) = self.client.request(request).await.map_err(|e| self.away(&e))?.into_parts();
+            let (head, body) = self.way.send(request).await.map_err(|e| self.away(&e))?.into_parts();
             let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|e| self.away(&*e))?.to_bytes();
             Ok((head.status, body))
         };
@@ -131,31 +123,6 @@ impl Post {
             },
         }
     }
-}
-
-/// Whose certificates are trusted: the system's authorities, or the public ones where it has none. To read the system's
-/// takes long, so it is not done for nothing.
-fn client(uri: &Uri) -> Client<HttpsConnector<HttpConnector>, Full<bytes::Bytes>> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
-    tcp.set_keepalive(Some(Duration::from_secs(30)));
-    let provider = ring::default_provider;
-    let public = || match HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider()) {
-        Ok(tls) => tls,
-        Err(_) => unreachable!("ring has cipher suites for the default versions of TLS"),
-    };
-    let tls = if uri.scheme_str() == Some("https") {
-        HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no certificates of the system's: the public authorities are trusted");
-            public()
-        })
-    } else {
-        public()
-    };
-    let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
-    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 fn address(url: &str) -> Result<Uri, String> {

@@ -12,7 +12,7 @@ use super::{Function, Result, tls, unreadable};
 use crate::StoreError;
 
 /// How long a server may take to accept a connection, unless the connection string says (`connect_timeout`).
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for a connection to become free when all are busy.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take: it waits for the project's turn, and for a disk to become well again.

@@ -4,28 +4,22 @@
 //! it needs to expose. What is wrong on that way is mostly somebody's to set right, so each refusal says what to do.
 
 use std::fmt;
-use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound::Way;
 use serde::Deserialize;
 use tokio_postgres::error::SqlState;
 
-use super::connection::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, told, with_causes};
+use super::connection::{ANSWER_TIMEOUT, told, with_causes};
 use super::migrate::State;
-use super::{Function, Result, tls, unreadable};
+use super::{Function, Result, unreadable};
 use crate::StoreError;
 
 /// The schema that PostgREST must expose.
 const SCHEMA: &str = "coordinator_api";
-/// How long a connection is kept without use: less than whoever is in front of PostgREST keeps it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// PostgREST's own codes are longer.
 const SQLSTATE_LENGTH: usize = 5;
 /// What to do about a database that is not up to date.
@@ -59,7 +53,7 @@ impl fmt::Debug for PostgrestAddress {
 
 /// A PostgREST in front of a database that was up to date.
 pub struct Postgrest {
-    client: Client<HttpsConnector<HttpConnector>, String>,
+    way: Way,
     /// Up to and with the slash before the function's name.
     base: String,
     headers: HeaderMap,
@@ -77,10 +71,11 @@ impl Postgrest {
     pub async fn connect(address: &PostgrestAddress) -> Result<Self> {
         let base = format!("{address}/rpc/");
         let is_http = |uri: &Uri| [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
-        if !base.parse::<Uri>().is_ok_and(|uri| is_http(&uri)) {
+        let Some(server) = base.parse().ok().filter(is_http) else {
             return Err(StoreError::NotReady(format!("{address} is no http:// or https:// address")));
-        }
-        let postgrest = Self { client: client()?, base, headers: headers(&address.key)? };
+        };
+        let way = Way::to(&server).map_err(|error| StoreError::Failed(format!("TLS cannot be used: {error}")))?;
+        let postgrest = Self { way, base, headers: headers(&address.key)? };
         let found = postgrest.version().await?;
         if found.is_current()? {
             return Ok(postgrest);
@@ -109,12 +104,12 @@ impl Postgrest {
     }
 
     async fn post(&self, function: &str, body: String) -> Result<String> {
-        let mut request = Request::new(body);
+        let mut request = Request::new(body.into());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = format!("{}{function}", self.base).parse().map_err(unreadable)?;
         *request.headers_mut() = self.headers.clone();
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|e| StoreError::Unreachable(with_causes(&e)))?;
+            let response = self.way.send(request).await.map_err(|e| StoreError::Unreachable(with_causes(&e)))?;
             let status = response.status();
             let body = response.into_body().collect().await.map_err(|e| StoreError::Unreachable(with_causes(&e)))?;
             Ok((status, body.to_bytes()))
@@ -158,21 +153,6 @@ impl Postgrest {
     }
 }
 
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, String>> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT * 2));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls::for_https()?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
-    Ok(builder.build(connector))
-}
-
 /// Those of every request.
 ///
 /// Supabase wants the key under a name of its own. A bare PostgREST wants a token as such; a key that is none would be
@@ -201,8 +181,9 @@ mod tests {
     use super::*;
 
     fn postgrest(key: &str) -> Postgrest {
-        let base = "https://project.example/rest/v1/rpc/".into();
-        Postgrest { client: client().unwrap(), base, headers: headers(key).unwrap() }
+        let base = "https://project.example/rest/v1/rpc/".to_owned();
+        let way = Way::to(&base.parse().unwrap()).unwrap();
+        Postgrest { way, base, headers: headers(key).unwrap() }
     }
 
     #[tokio::test]

@@ -57,11 +57,6 @@ pub fn trust(dsn: &str) -> (String, Trust) {
     (address.map_or(parameters.clone(), |address| format!("{address}?{parameters}")), trust)
 }
 
-/// For HTTPS: the certificate must be for this host and from a public authority.
-pub fn for_https() -> Result<ClientConfig> {
-    client_config(&Trust::PublicAuthorities)
-}
-
 /// What makes encrypted connections to PostgreSQL.
 pub fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
     let mut config = client_config(trust)?;
