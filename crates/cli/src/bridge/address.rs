@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Env, Skip};
 
-/// The address, without a slash at its end, that is named by argument, by `COORDINATION_API_URL`, or else the port on this machine. No other is tried: it
-/// would not know the locks of the first.
+/// The address, without a slash at its end, that is named by argument, by `COORDINATION_API_URL`, or else the port on this
+/// machine. No other is tried: it would not know the locks of the first.
 pub fn find(http_url: Option<&str>, env: Env<'_>) -> Result<String, Skip> {
     let (url, host) = if let Some(url) = http_url.filter(|url| !url.is_empty()) {
         split(url.trim(), "--http-url")?

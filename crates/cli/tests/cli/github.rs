@@ -1,44 +1,19 @@
 //! `coordinator github`, against a GitHub that knows one issue.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-
 use crate::project::{Project, Ran};
+use crate::web;
 
-/// Answers each request by its path, for as long as the test runs; tells where.
 fn github() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            // A connection that nothing is asked on keeps nobody waiting.
-            std::thread::spawn(move || answer(stream).ok());
-        }
-    });
-    address
-}
-
-fn answer(stream: TcpStream) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let mut request = String::new();
-    stream.read_line(&mut request)?;
-    let mut header = String::new();
-    while header != "\r\n" {
-        header.clear();
-        if stream.read_line(&mut header)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let issue = r#"[{"number": 7, "title": "Log in", "state": "open", "updated_at": "2026-01-01T00:00:00Z",
-        "labels": [{"name": "agent:ann"}, {"name": "locked:src"}, {"name": "locked:/etc"}]}]"#;
-    let body = match request.split(' ').nth(1).unwrap() {
-        path if path.contains("/issues?") => issue,
-        path if path.contains("/comments") && request.starts_with("POST") => r#"{"id": 1}"#,
-        _ => "[]",
-    };
-    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.get_mut().write_all(format!("{head}{body}").as_bytes())
+    web::serve(|request| {
+        let issue = r#"[{"number": 7, "title": "Log in", "state": "open", "updated_at": "2026-01-01T00:00:00Z",
+            "labels": [{"name": "agent:ann"}, {"name": "locked:src"}, {"name": "locked:/etc"}]}]"#;
+        let body = match request.path.as_str() {
+            path if path.contains("/issues?") => issue,
+            path if path.contains("/comments") && request.method == "POST" => r#"{"id": 1}"#,
+            _ => "[]",
+        };
+        (200, body.to_owned())
+    })
 }
 
 fn run(project: &Project, address: &str, arguments: &[&str]) -> Ran {

@@ -31,4 +31,5 @@ mod team;
 mod trust;
 mod verify;
 mod verify_github;
+mod web;
 mod work;

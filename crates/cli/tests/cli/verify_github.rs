@@ -1,7 +1,5 @@
 //! Verification by GitHub Actions: real repositories with a bare remote, and a GitHub that knows workflows only.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::project::{Project, Ran, until};
+use crate::web;
 
 /// What GitHub has, and how it behaves.
 #[derive(Default)]
@@ -35,46 +34,17 @@ struct Github {
 
 impl Github {
     fn start(remote: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let github = Self { actions: Arc::default(), address, remote: remote.to_owned() };
+        let mut github = Self { actions: Arc::default(), address: String::new(), remote: remote.to_owned() };
         let answering = github.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (answering, stream) = (answering.clone(), stream.unwrap());
-                // A connection that nothing is asked on keeps nobody waiting, and whoever asked may have been killed.
-                std::thread::spawn(move || answering.answer(stream).ok());
-            }
+        github.address = web::serve(move |request| {
+            let (status, body) = answering.respond(request.method == "POST", &request.path, &request.body);
+            (status, if body.is_null() { String::new() } else { body.to_string() })
         });
         github
     }
 
     fn actions(&self) -> MutexGuard<'_, Actions> {
         self.actions.lock().unwrap()
-    }
-
-    fn answer(&self, stream: TcpStream) -> io::Result<()> {
-        let mut stream = BufReader::new(stream);
-        let (mut request, mut length) = (String::new(), 0);
-        stream.read_line(&mut request)?;
-        let mut header = String::new();
-        while header != "\r\n" {
-            header.clear();
-            if stream.read_line(&mut header)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let lower = header.to_ascii_lowercase();
-            if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body)?;
-        let path = request.split(' ').nth(1).unwrap();
-        let (status, body) = self.respond(request.starts_with("POST"), path, &body);
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.get_mut().write_all(format!("{head}{body}").as_bytes())
     }
 
     fn respond(&self, is_post: bool, path: &str, body: &[u8]) -> (u16, Value) {
