@@ -86,7 +86,11 @@ impl Way {
 
 /// Is the server on this machine?
 pub fn is_here(server: &Uri) -> bool {
-    let host = host(server);
+    is_loopback(host(server))
+}
+
+/// Does this host's name stand for this machine? An address of IPv6 is without brackets.
+pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

@@ -1,7 +1,6 @@
 //! Which server the bridge asks: the one that is named first, if it may be contacted at all.
 
-use std::net::IpAddr;
-
+use outbound::is_loopback;
 use serde_json::Value;
 
 use super::{Env, Skip};
@@ -31,10 +30,6 @@ pub fn find(http_url: Option<&str>, env: Env<'_>) -> Result<String, Skip> {
         return Err(Skip::new("host_not_allowed", message));
     }
     Ok(url)
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The address without a slash at its end, and the host in it. Whatever could be read in two ways is refused.
