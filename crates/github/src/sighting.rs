@@ -228,6 +228,14 @@ impl Known {
         }
     }
 
+    /// When the issue or pull request was last changed, as far as that is known, to the second.
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Issue { version, .. } | Self::Pull { version, .. } => version.changed_at(),
+            Self::Branch { .. } => None,
+        }
+    }
+
     /// Does it want anything of us, now or until it is seen again?
     pub fn is_live(&self) -> bool {
         match self {

@@ -23,6 +23,11 @@ impl Version {
         let delay = told_at.as_millisecond().saturating_sub(second.saturating_mul(1000));
         Self(second.saturating_mul(DELAYS).saturating_add(delay.clamp(0, DELAYS - 1)))
     }
+
+    /// The second of the change.
+    pub(crate) fn changed_at(self) -> Option<Timestamp> {
+        Timestamp::from_second(self.0.div_euclid(DELAYS)).ok()
+    }
 }
 
 /// When a delivery was made, as its id tells; if it is not of that kind, when it arrived.
@@ -49,6 +54,7 @@ mod tests {
         assert!(version(1_000, 1_300) > version(1_000, 1_200));
         assert_eq!(version(1_000, 900), version(1_000, 1_000), "a clock of theirs that is ahead of ours");
         assert!(version(2_000, 2_000) > version(1_000, i64::from(i32::MAX)));
+        assert_eq!(version(1_999, 900_000_000).changed_at(), Some(at(1_000)));
     }
 
     #[test]

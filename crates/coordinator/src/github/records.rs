@@ -42,6 +42,17 @@ pub struct Subject {
     pub(super) said: BTreeMap<String, Said>,
 }
 
+impl Subject {
+    /// Is there nothing to be done about it until it is seen again, nor anything that stands because of it?
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.known.is_live()
+            && self.settled
+            && self.refused.is_empty()
+            && self.queued.is_none()
+            && self.task.as_ref().is_none_or(|task| task.is_over)
+    }
+}
+
 /// A task that was made of an issue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IssueTask {
@@ -205,12 +216,7 @@ impl Records<'_> {
 
     /// Writes what is known of something and was done about it.
     pub async fn write_subject(&self, name: &Name, seen: i64, subject: &Subject) -> Result<Option<i64>, Failure> {
-        let is_at_rest = !subject.known.is_live()
-            && subject.settled
-            && subject.refused.is_empty()
-            && subject.queued.is_none()
-            && subject.task.as_ref().is_none_or(|task| task.is_over);
-        self.write(name, seen, subject, is_at_rest.then_some(REMEMBERED_SECONDS)).await
+        self.write(name, seen, subject, subject.is_at_rest().then_some(REMEMBERED_SECONDS)).await
     }
 
     /// Takes the sighting in: tells of what, if it changes what is known.

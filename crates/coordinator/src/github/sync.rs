@@ -153,8 +153,11 @@ impl Sync<'_> {
             let is_past = since.is_none_or(|since| read_at.as_second() > since.as_second());
             next.etag = etag.filter(|_| is_end && is_past && !cursor.is_beginning);
             if is_end && cursor.is_beginning {
-                // All that is open is read. What has changed since that began comes next.
-                (next.is_beginning, next.since) = (false, next.begun_at);
+                // All that is open is read. What has changed since that began comes next, and what webhooks had told of before:
+                // its end may not have been heard, and it is not open any more.
+                let heard_at = self.oldest_heard().await?;
+                (next.is_beginning, next.since) =
+                    (false, next.begun_at.map(|begun| heard_at.unwrap_or(begun).min(begun)));
             }
             if next != cursor {
                 // Another sync that got further is not thrown back: its place stands.
@@ -166,6 +169,17 @@ impl Sync<'_> {
             }
             cursor = next;
         }
+    }
+
+    /// When the issue or pull request was changed that is known for longest of those that something is still due to.
+    async fn oldest_heard(&self) -> Result<Option<Timestamp>, Failure> {
+        let mut oldest = None;
+        for kind in [GithubKind::Issue, GithubKind::Pull] {
+            let subjects = self.records.subjects_of(kind).await?;
+            let due = subjects.values().map(|stored| &stored.value).filter(|subject| !subject.is_at_rest());
+            oldest = due.filter_map(|subject| subject.known.changed_at()).chain(oldest).min();
+        }
+        Ok(oldest)
     }
 
     /// Takes in a page, and those behind it as long as all is of one second; tells the last change, and whether there is no

@@ -404,6 +404,17 @@ impl Contents {
         numbers.into_iter().map(|number| self.issue(number)).collect()
     }
 
+    /// How many it takes to see that no issue has changed: one, which has a tag, unless what changed in the last second is more
+    /// than a page, which has none. Then that is read again, with its pull requests.
+    pub fn requests_for_the_last_second(&self) -> usize {
+        let last = self.issues.values().map(|issue| issue.updated / 1000).max();
+        let changed: Vec<&Issue> = self.issues.values().filter(|issue| Some(issue.updated / 1000) == last).collect();
+        match changed.len() {
+            0..=PAGE => 1,
+            more => more.div_ceil(PAGE) + changed.iter().filter(|issue| issue.pull.is_some()).count(),
+        }
+    }
+
     fn files(files: &BTreeSet<String>) -> Value {
         files.iter().map(|file| json!({"filename": file})).collect()
     }

@@ -42,6 +42,37 @@ async fn labels_lock_and_release_in_the_name_of_the_agent() {
     assert_eq!(held(&coordinator).await, set(&[]));
 }
 
+/// What is closed is not in the list of what is open, with which the first sync begins.
+#[tokio::test]
+async fn the_first_sync_sees_what_was_closed_unheard_before_it() {
+    let fake = Fake::start().await;
+    let coordinator = follower(&fake);
+    for (number, agent) in [(7, "ann"), (8, "bob")] {
+        fake.contents().open_issue(number, "Log in");
+        fake.contents().label(number, &format!("agent:{agent}"));
+        fake.contents().label(number, &format!("locked:src/{agent}"));
+        fake.contents().label(number, "status:assigned");
+        fake.contents().pass(60_000);
+    }
+    fake.contents().push("agent/cy/1", &["src/cy.rs"]);
+    fake.contents().open_pull(9, "agent/cy/1");
+    fake.contents().label(9, "merge-queue");
+    deliver_all(&coordinator, &fake).await;
+    coordinator.pass_over_github(Some(&fake.client())).await.unwrap();
+    assert_eq!(held(&coordinator).await, set(&["ann src/ann", "bob src/bob", "cy src/cy.rs"]));
+    assert_eq!(queue(&coordinator).await.len(), 1);
+
+    fake.contents().pass(60_000);
+    fake.contents().close(7, "completed");
+    fake.contents().close(9, "completed");
+    fake.contents().take_deliveries();
+    fake.contents().pass(3_600_000);
+    coordinator.sync_github(&fake.client()).await.unwrap();
+    assert_eq!(held(&coordinator).await, set(&["bob src/bob", "cy src/cy.rs"]));
+    assert_eq!(tasks(&coordinator).await, ["completed ann Log in", "pending bob Log in"]);
+    assert_eq!(queue(&coordinator).await, set(&[]));
+}
+
 #[tokio::test]
 async fn an_assigned_issue_is_one_task_and_closing_ends_it() {
     let fake = Fake::start().await;
