@@ -276,13 +276,16 @@ fn is_listened_on(port: u16) -> bool {
 mod tests {
     use std::net::TcpListener;
 
+    use testing::ports::Range;
+
     use super::*;
 
     #[tokio::test]
     async fn a_listener_is_seen_on_whatever_address_and_only_there() {
-        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
-            let Ok(listener) = TcpListener::bind(address) else { continue };
-            let port = listener.local_addr().unwrap().port();
+        let ports = Range::claim();
+        let port = ports.base;
+        for address in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
+            let Ok(listener) = TcpListener::bind((address, port)) else { continue };
             assert!(is_listened_on(port), "{address}");
             drop(listener);
             assert!(!is_listened_on(port), "{address} when nobody listens any more");
@@ -291,7 +294,8 @@ mod tests {
 
     #[tokio::test]
     async fn to_look_disturbs_nobody_who_looks() {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let ports = Range::claim();
+        let port = ports.base;
         let looking = std::thread::spawn(move || (0..2000).any(|_| is_listened_on(port)));
         assert!(!(0..2000).any(|_| is_listened_on(port)));
         assert!(!looking.join().unwrap());

@@ -7,32 +7,32 @@ use serde_json::json;
 use crate::mcp::Agent;
 use crate::project::{Project, Ran};
 
-/// In a part of the machine's ports that no other test uses.
-fn run(project: &Project, base: &str, arguments: &[&str]) -> Ran {
-    let mut command = project.command(arguments);
-    command.env("PORT_ALLOC_BASE", base).env("PORT_ALLOC_MAX_SESSIONS", "2").output().unwrap().into()
-}
-
 #[test]
 fn a_shell_gets_its_ports() {
     let project = Project::new();
-    let run = |arguments: &[&str]| run(&project, "22000", arguments);
+    let ports = testing::ports::Range::claim();
+    let base = ports.base;
+    let run = |arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        command.env("PORT_ALLOC_BASE", base.to_string()).env("PORT_ALLOC_MAX_SESSIONS", "2");
+        Ran::from(command.output().unwrap())
+    };
     assert_eq!(run(&["ports", "status"]).ended_with(0).stdout, "No session has ports.\n");
 
     let snippet = run(&["ports", "allocate", "--export"]).ended_with(0).stdout;
     let script = format!("{snippet}\necho $AGENT_COORDINATOR_DB_PORT $API_PORT $SUPABASE_URL");
     let shell = Ran::from(Command::new("sh").args(["-c", &script]).output().unwrap()).ended_with(0);
-    assert_eq!(shell.stdout, "22000 22003 http://localhost:22001\n");
+    assert_eq!(shell.stdout, format!("{base} {} http://localhost:{}\n", base + 3, base + 1));
 
     // The same work tree, the same ports; another session, others.
     assert_eq!(run(&["ports", "allocate", "--export"]).stdout, snippet);
     let other = run(&["ports", "allocate", "other", "--json"]).ended_with(0).json();
-    assert_eq!(other["allocation"]["db_port"], 22_100);
+    assert_eq!(other["allocation"]["db_port"], base + 100);
     let none = run(&["ports", "allocate", "third", "--export"]).ended_with(1);
     assert!(none.stdout.is_empty() && none.stderr.contains("all 2 blocks of ports are taken"), "{none:?}");
 
     let status = run(&["ports", "status"]).ended_with(0);
-    assert!(status.stdout.contains("22000") && status.stdout.contains("ann@repository-"), "{status:?}");
+    assert!(status.stdout.contains(&base.to_string()) && status.stdout.contains("ann@repository-"), "{status:?}");
     assert!(run(&["ports", "release"]).ended_with(0).stdout.contains("released the ports of ann@repository-"));
     assert!(run(&["ports", "release"]).ended_with(0).stdout.contains("no ports were taken by"));
     assert_eq!(run(&["ports", "status", "--json"]).json()["free"], 1);
