@@ -4,5 +4,5 @@ use crate::test;
 
 /// Runs it.
 pub fn run() -> anyhow::Result<()> {
-    test::run(&test::Arguments { profile: "ci".into(), nextest: Vec::new() })
+    test::run(&test::Arguments { profile: test::CI.into(), nextest: Vec::new() })
 }
