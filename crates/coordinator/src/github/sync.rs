@@ -62,7 +62,7 @@ struct IssueCursor {
     repository: String,
     /// Is it the first reading, of what is open only?
     is_beginning: bool,
-    /// When that began, by GitHub's clock.
+    /// From when on what has changed is read after that: when it began, by GitHub's clock, or what was heard of before.
     begun_at: Option<Timestamp>,
     /// The last change that was read; all before it were.
     since: Option<Timestamp>,
@@ -136,6 +136,8 @@ impl Sync<'_> {
         let (mut revision, cursor) = stored.map_or((0, None), |stored| (stored.revision, Some(stored.value)));
         let mut cursor =
             cursor.filter(|cursor| cursor.repository == repository).unwrap_or_else(|| IssueCursor::begin(repository));
+        // What webhooks told of before the beginning may have ended unheard, and is not open any more.
+        let heard_at = if cursor.begun_at.is_none() { self.oldest_heard().await? } else { None };
         loop {
             let which = if cursor.is_beginning { Which::Open } else { Which::All };
             let (page, etag) = match self.client.issues(which, cursor.since, cursor.etag.as_ref()).await? {
@@ -147,17 +149,14 @@ impl Sync<'_> {
             let since = last.or(cursor.since);
             let is_end = is_whole && since == cursor.since;
             let mut next = IssueCursor { since, ..cursor.clone() };
-            next.begun_at = cursor.begun_at.or(Some(read_at));
+            next.begun_at = cursor.begun_at.or_else(|| Some(heard_at.unwrap_or(read_at).min(read_at)));
             // The tag is of the question that was asked: of the next one only if that is the same. What was read in the very
             // second of its change is read once more: of all that was heard of that second, it may not be the last.
             let is_past = since.is_none_or(|since| read_at.as_second() > since.as_second());
             next.etag = etag.filter(|_| is_end && is_past && !cursor.is_beginning);
             if is_end && cursor.is_beginning {
-                // All that is open is read. What has changed since that began comes next, and what webhooks had told of before:
-                // its end may not have been heard, and it is not open any more.
-                let heard_at = self.oldest_heard().await?;
-                (next.is_beginning, next.since) =
-                    (false, next.begun_at.map(|begun| heard_at.unwrap_or(begun).min(begun)));
+                // All that is open is read. What has changed since that began comes next.
+                (next.is_beginning, next.since) = (false, next.begun_at);
             }
             if next != cursor {
                 // Another sync that got further is not thrown back: its place stands.
