@@ -27,6 +27,9 @@ pub const BRANCHES: &str = "agent/";
 /// How much of an issue's text goes into a task, in characters. The rest is behind its link.
 const TEXT_LIMIT: usize = 8_000;
 
+/// How many commits of a branch are remembered: more are not pushed in the second in which it is merged.
+const COMMITS: usize = 20;
+
 /// What was seen of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
@@ -171,8 +174,9 @@ pub struct BranchState {
     pub since: Version,
     /// The files that it changes, and when each was last seen to.
     pub files: BTreeMap<String, Version>,
-    /// Its commit, and when it was seen.
-    pub sha: Option<(Version, String)>,
+    /// The commits that it was at since then, and when each was seen, the newest last.
+    #[serde(default)]
+    pub commits: Vec<(Version, String)>,
     /// The commit at which it was last merged.
     pub merged: Option<String>,
 }
@@ -247,54 +251,56 @@ impl Known {
 }
 
 impl BranchState {
+    /// The commit that it is at.
+    pub fn commit(&self) -> Option<&str> {
+        self.commits.last().map(|(_, commit)| commit.as_str())
+    }
+
     /// Was the whole looked at, when it was at this commit? That a push of it was heard is not enough: another may be lost.
     pub fn was_looked_at(&self, commit: &str) -> bool {
-        self.sha.as_ref().is_some_and(|(at, sha)| *at == self.since && sha == commit)
+        self.commits.last().is_some_and(|(at, latest)| *at == self.since && latest == commit)
     }
 
     fn taken_in(mut self, version: Version, seen: &Seen) -> Self {
-        let sha = match seen {
-            Seen::Pushed { files, sha } if version > self.since => {
-                self.add(version, files);
-                Some(sha)
-            }
+        match seen {
+            Seen::Pushed { files, sha } if version > self.since => self.add(version, files, sha),
             Seen::Stands { files, sha } if version >= self.since => {
                 self.begin_at(version);
-                self.add(version, files);
-                Some(sha)
+                self.add(version, files, sha);
             }
             Seen::Ended { merged } => {
                 self.begin_at(version);
                 if merged.is_some() {
                     self.merged.clone_from(merged);
                 }
-                None
             }
-            _ => None,
-        };
-        if let Some(sha) = sha
-            && self.sha.as_ref().is_none_or(|(before, _)| *before <= version)
-        {
-            self.sha = Some((version, sha.clone()));
+            Seen::Pushed { .. } | Seen::Stands { .. } | Seen::Issue(_) | Seen::Pull(_) => {}
         }
-        // Squashed and merged, a branch that is still there looks as if it had something to merge.
-        if self.merged.is_some() && self.sha.as_ref().map(|(_, sha)| sha) == self.merged.as_ref() {
-            self.files.clear();
+        // Squashed and merged, a branch that is still there looks as if it had something to merge. And of what was pushed in the
+        // second of the merge, only the merged commit tells what came before it.
+        let merged = self.commits.iter().rfind(|(_, commit)| Some(commit) == self.merged.as_ref());
+        if let Some((merged, _)) = merged {
+            self.files.retain(|_, at| *at > *merged);
         }
         self
     }
 
     fn begin_at(&mut self, version: Version) {
         self.files.retain(|_, at| *at > version);
-        self.sha.take_if(|(at, _)| *at <= version);
+        self.commits.retain(|(at, _)| *at > version);
         self.since = self.since.max(version);
     }
 
-    fn add(&mut self, version: Version, files: &BTreeSet<String>) {
+    fn add(&mut self, version: Version, files: &BTreeSet<String>, commit: &str) {
         for file in files {
             let at = self.files.entry(file.clone()).or_insert(version);
             *at = (*at).max(version);
         }
+        let commit = (version, commit.to_owned());
+        if let Err(place) = self.commits.binary_search(&commit) {
+            self.commits.insert(place, commit);
+        }
+        self.commits.drain(..self.commits.len().saturating_sub(COMMITS));
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn merged(records: Records<'_>, pushed: &Pushed) -> Result<Vec<
     }
     let branches = records.subjects_of(GithubKind::Branch).await?;
     let merged = branches.iter().filter_map(|(name, stored)| match &stored.value.known {
-        Known::Branch { state } => pushed.merges(&name.name, &state.sha.as_ref()?.1),
+        Known::Branch { state } => pushed.merges(&name.name, state.commit()?),
         _ => None,
     });
     Ok(merged.collect())

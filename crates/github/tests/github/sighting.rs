@@ -128,6 +128,25 @@ fn what_was_merged_is_known_by_its_commit() {
     assert_eq!(files_after(&[merged, stands, pushed, more]), 1);
 }
 
+/// GitHub tells of a merge to the second: the files of earlier pushes of that second are merged, those of later ones are not.
+#[test]
+fn what_was_pushed_in_the_second_of_a_merge_is_told_apart_by_its_commit() {
+    let second = Timestamp::from_second(1_767_225_600).unwrap();
+    let seen_at = |millisecond: i64, seen| {
+        let told = Timestamp::from_millisecond(second.as_millisecond() + millisecond).unwrap();
+        Sighting { version: Version::of(second, told), ..branch_sighting(0, seen) }
+    };
+    let pushed = |millisecond, file: &str| {
+        seen_at(millisecond, Seen::Pushed { files: BTreeSet::from([file.into()]), sha: format!("of {file}") })
+    };
+    let told =
+        [pushed(6, "a"), pushed(10, "b"), seen_at(0, Seen::Ended { merged: Some("of b".into()) }), pushed(14, "c")];
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [3, 0, 1, 2], [2, 3, 1, 0], [1, 3, 0, 2], [0, 3, 2, 1]] {
+        let Some(Known::Branch { state }) = known(&order.map(|at| told[at].clone())) else { panic!("a branch") };
+        assert_eq!(state.files.keys().collect::<Vec<_>>(), ["c"], "{order:?}");
+    }
+}
+
 #[test]
 fn a_branch_belongs_to_the_agent_in_its_name() {
     for (branch, agent) in [
