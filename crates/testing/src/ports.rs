@@ -62,8 +62,8 @@ mod tests {
     fn no_two_have_the_same_and_none_has_what_is_listened_on() {
         let (one, two) = (Range::claim(), Range::claim());
         assert_ne!(one.base, two.base);
-        let Range { base, _claim } = one;
-        drop(_claim);
+        let base = one.base;
+        drop(one);
         let _other = TcpListener::bind((Ipv4Addr::LOCALHOST, base + 200)).unwrap();
         assert_ne!(Range::claim().base, base);
         assert!(Range::claim_at(base).is_none());
