@@ -2,10 +2,10 @@
 //!
 //! Our own figures mean little without these: a benchmark prints its ratio to what was measured here in the same minute.
 //! The work is what an operation cannot do without: its rows, its audit row, and a commit that survives power loss. No
-//! expiry is looked at, no rule is checked, nothing is announced. On SQLite they are the product's very rows, in its tables;
-//! on PostgreSQL what `pgbench` can say in a few lines.
+//! expiry is looked at, no rule is checked, nothing is announced. The rows are the product's, in its very tables.
 
 mod postgres;
+mod rows;
 mod sqlite;
 
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! PostgreSQL's floor: what `pgbench`, its own load generator, gets out of it over TCP with prepared statements.
+//! PostgreSQL's floor: what `pgbench`, its own load generator, gets out of it over TCP with prepared statements; the rows
+//! that we write, and none of the rules, checks and answers that come with them.
 //!
 //! A step and its audit row are one commit in either form. As one statement they are a single round trip too, the least
 //! that an operation costs from outside the server; as a transaction they are what one would write first.
@@ -8,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use super::Work;
+use super::rows::{ACQUIRED, AuditRow, CLAIMED, COMPLETED, FINGERPRINT, HASH, RELEASED, SUBMITTED};
 
 /// How a step and its audit row are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,78 +20,19 @@ pub enum Form {
     Statement,
 }
 
-const SCHEMA: &str = "
-DROP SCHEMA IF EXISTS floor CASCADE;
-CREATE SCHEMA floor;
-CREATE TABLE floor.lock (project text, key text, holder text, token bigint, expires_at timestamptz,
-    PRIMARY KEY (project, key));
-CREATE TABLE floor.task (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project text, status text,
-    priority int, description text, holder text);
-CREATE INDEX task_by_status ON floor.task (project, status, priority);
-CREATE TABLE floor.audit (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, project text, at timestamptz,
-    agent text, operation text, detail text);
-";
+/// The product's tables with their indexes, checks and triggers; in another schema, for a database may be given that has
+/// some already.
+const TABLES: [&str; 3] = [
+    include_str!("../../../crates/store/migrations/postgres/0001_foundation.sql"),
+    include_str!("../../../crates/store/migrations/postgres/0002_positions.sql"),
+    include_str!("../../../crates/store/migrations/postgres/0007_audit_chain.sql"),
+];
 
-const LOCK_PAIR_IN_STATEMENTS: &str = "
-\\set n random(1, 1000000000)
-WITH step AS (INSERT INTO floor.lock VALUES ('default', 'src/module_' || :client_id || '/file_' || :n || '.rs',
-    'agent-1', :n, now() + interval '30 min'))
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'acquire_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
-WITH step AS (DELETE FROM floor.lock
-    WHERE project = 'default' AND key = 'src/module_' || :client_id || '/file_' || :n || '.rs')
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'release_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
-";
-
-const TASK_CYCLE_IN_STATEMENTS: &str = "
-WITH task AS (INSERT INTO floor.task (project, status, priority, description)
-    VALUES ('default', 'pending', 5, 'Refactor a module') RETURNING id),
-audit AS (INSERT INTO floor.audit (project, at, agent, operation, detail)
-    SELECT 'default', now(), 'agent-1', 'submit_work', 'Task ' || id FROM task)
-SELECT id FROM task \\gset
-WITH step AS (UPDATE floor.task SET status = 'claimed', holder = 'agent-1' WHERE id = :id)
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'get_work', 'Task ' || :id);
-WITH step AS (UPDATE floor.task SET status = 'completed' WHERE id = :id)
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'complete_work', 'Task ' || :id);
-";
-
-const LOCK_PAIR_IN_TRANSACTIONS: &str = "
-\\set n random(1, 1000000000)
-BEGIN;
-INSERT INTO floor.lock VALUES ('default', 'src/module_' || :client_id || '/file_' || :n || '.rs',
-    'agent-1', :n, now() + interval '30 min');
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'acquire_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
-COMMIT;
-BEGIN;
-DELETE FROM floor.lock
-    WHERE project = 'default' AND key = 'src/module_' || :client_id || '/file_' || :n || '.rs';
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'release_lock', 'src/module_' || :client_id || '/file_' || :n || '.rs');
-COMMIT;
-";
-
-const TASK_CYCLE_IN_TRANSACTIONS: &str = "
-BEGIN;
-INSERT INTO floor.task (project, status, priority, description)
-    VALUES ('default', 'pending', 5, 'Refactor a module') RETURNING id \\gset
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'submit_work', 'Task ' || :id);
-COMMIT;
-BEGIN;
-UPDATE floor.task SET status = 'claimed', holder = 'agent-1' WHERE id = :id;
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'get_work', 'Task ' || :id);
-COMMIT;
-BEGIN;
-UPDATE floor.task SET status = 'completed' WHERE id = :id;
-INSERT INTO floor.audit (project, at, agent, operation, detail)
-    VALUES ('default', now(), 'agent-1', 'complete_work', 'Task ' || :id);
-COMMIT;
-";
+/// Each client has a file, as each agent does.
+const PATH: &str = "'src/module_' || :client_id || '/file_' || :client_id || '.rs'";
+const TASK: &str = "lpad(:task, 32, '0')::uuid";
+/// That a project's positions have no gap is a rule, and would be a queue: a sequence is what one would write first.
+const POSITION: &str = "nextval('floor.position')";
 
 /// A schema `floor` in a database.
 pub struct Floor {
@@ -99,24 +42,104 @@ pub struct Floor {
 impl Floor {
     /// Makes the schema anew.
     pub fn new(dsn: &str) -> anyhow::Result<Self> {
-        pgbench(dsn, SCHEMA, &["--transactions=1"])?;
+        let tables = TABLES.concat().replace("coordinator.", "floor.");
+        let schema = format!(
+            "DROP SCHEMA IF EXISTS floor CASCADE; CREATE SCHEMA floor; CREATE SEQUENCE floor.position;\n{tables}"
+        );
+        pgbench(dsn, &schema, &["--transactions=1"])?;
         Ok(Self { dsn: dsn.to_owned() })
     }
 
     /// How much of the work so many clients do in a second.
     pub fn per_second(&self, work: Work, form: Form, clients: u32, seconds: u64) -> anyhow::Result<f64> {
-        let script = match (work, form) {
-            (Work::LockPair, Form::Statement) => LOCK_PAIR_IN_STATEMENTS,
-            (Work::LockPair, Form::Transaction) => LOCK_PAIR_IN_TRANSACTIONS,
-            (Work::TaskCycle, Form::Statement) => TASK_CYCLE_IN_STATEMENTS,
-            (Work::TaskCycle, Form::Transaction) => TASK_CYCLE_IN_TRANSACTIONS,
-        };
         // Its clock starts before its clients are connected and warm, and may end before its last report.
         let time = format!("--time={}", seconds + 2);
         let (clients, threads) = (format!("--client={clients}"), format!("--jobs={}", clients.min(2)));
         let load = [&clients, &threads, &time, "--protocol=prepared", "--progress=1"];
-        steady_rate(&pgbench(&self.dsn, script, &load)?)
+        steady_rate(&pgbench(&self.dsn, &script(work, form), &load)?)
     }
+}
+
+fn script(work: Work, form: Form) -> String {
+    let steps = match work {
+        Work::LockPair => vec![acquire(), release()],
+        Work::TaskCycle => vec![submit(), claim(), complete()],
+    };
+    let steps = steps.into_iter().map(|(change, row)| match form {
+        Form::Transaction => format!("BEGIN;\n{change};\n{};\nCOMMIT;\n", audit(&row)),
+        Form::Statement => format!("WITH step AS ({change})\n{};\n", audit(&row)),
+    });
+    "\\set task random(1, 1000000000000000)\n".to_owned() + &steps.collect::<String>()
+}
+
+fn acquire() -> (String, AuditRow) {
+    let change = format!(
+        "INSERT INTO floor.locks (project, space, stem, tail, key, pattern, wild, agent_id, agent_type, mode,
+            fencing_token, locked_at, expires_at)
+        SELECT 'default', 'path', path, '', path, path, false, 'agent-1', 'bench', 'exclusive', {POSITION}, now(),
+            now() + interval '30 min'
+        FROM (SELECT {PATH} AS path) AS file"
+    );
+    (change, ACQUIRED)
+}
+
+fn release() -> (String, AuditRow) {
+    let change = format!(
+        "DELETE FROM floor.locks
+        WHERE project = 'default' AND space = 'path' AND stem = {PATH} AND agent_id = 'agent-1' AND tail = ''"
+    );
+    (change, RELEASED)
+}
+
+fn submit() -> (String, AuditRow) {
+    let change = format!(
+        "INSERT INTO floor.tasks (project, task_id, seq, task_type, description, priority, status, depends_on,
+            open_dependencies, max_attempts, attempt, fingerprint, created_by, lease_seconds, created_at)
+        VALUES ('default', {TASK}, {POSITION}, 'refactor', 'Refactor a module', 5, 'pending', '{{}}', 0, 3, 0,
+            '{FINGERPRINT}', 'agent-1', 0, now())"
+    );
+    (change, SUBMITTED)
+}
+
+fn claim() -> (String, AuditRow) {
+    let change = format!(
+        "UPDATE floor.tasks
+        SET status = 'claimed', attempt = 1, claimed_by = 'agent-1', fencing_token = {POSITION}, lease_seconds = 900,
+            lease_expires_at = now() + interval '15 min', claimed_at = now()
+        WHERE project = 'default' AND task_id = {TASK}"
+    );
+    (change, CLAIMED)
+}
+
+fn complete() -> (String, AuditRow) {
+    let change = format!(
+        "UPDATE floor.tasks SET status = 'completed', lease_expires_at = NULL, completed_at = now()
+        WHERE project = 'default' AND task_id = {TASK}"
+    );
+    (change, COMPLETED)
+}
+
+fn audit(row: &AuditRow) -> String {
+    let text = |template: &str| {
+        // A colon is written as `\072`: with a letter behind it, it would name a variable of pgbench's, also in a string.
+        let text = template
+            .replace(':', r"\072")
+            .replace("$PATH", &format!("' || {PATH} || E'"))
+            .replace("$TASK", &format!("' || {TASK} || E'"))
+            .replace("$TOKEN", "' || position || E'");
+        format!("E'{text}'")
+    };
+    let hash: String = HASH.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "INSERT INTO floor.audit (project, seq, id, agent_id, agent_type, operation, parameters, result, duration_ms,
+            success, created_at, hash)
+        SELECT 'default', position, gen_random_uuid(), 'agent-1', 'bench', '{}', ({})::json, ({})::jsonb, 0, true, now(),
+            '\\x{hash}'
+        FROM {POSITION} AS position",
+        row.operation,
+        text(row.asked),
+        text(row.result),
+    )
 }
 
 /// Runs it and gives back what it reported on the way.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::Work;
+use super::rows::{ACQUIRED, AuditRow, CLAIMED, COMPLETED, FINGERPRINT, HASH, RELEASED, SUBMITTED};
 
 /// The product's tables, with their indexes and the triggers that keep the trail append-only: the floor writes the same
 /// rows to them, and nothing else.
@@ -76,12 +77,7 @@ impl Floor {
 
 fn acquire(connection: &Connection, n: i64) -> rusqlite::Result<()> {
     let path = path(n);
-    let key = key(&path);
-    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","file_path":"{path}"}}"#);
-    let result = format!(
-        r#"{{"grants":[{{"expires_at":"2026-01-01T00:30:00.000000Z","fencing_token":{n},"key":{key},"refreshed":false}}],"kind":"acquired"}}"#
-    );
-    commit(connection, "acquire_lock", &asked, &result, |position| {
+    commit(connection, n, &ACQUIRED, |position| {
         let sql = "INSERT INTO locks (project, space, pattern, wild, agent_id, key, agent_type, mode, fencing_token,
                 locked_at, expires_at)
             VALUES ('default', 'path', ?1, 0, 'agent-1', ?1, 'bench', 'exclusive', ?2, ?3, ?4)";
@@ -90,14 +86,10 @@ fn acquire(connection: &Connection, n: i64) -> rusqlite::Result<()> {
 }
 
 fn release(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let path = path(n);
-    let key = key(&path);
-    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","file_path":"{path}"}}"#);
-    let result = format!(r#"{{"kind":"released","missing":[],"released":[{key}]}}"#);
-    commit(connection, "release_lock", &asked, &result, |_| {
+    commit(connection, n, &RELEASED, |_| {
         let sql = "DELETE FROM locks WHERE project = 'default' AND space = 'path' AND pattern = ?1 AND key = ?1
             AND agent_id = 'agent-1'";
-        prepared(connection, sql)?.execute([&path])
+        prepared(connection, sql)?.execute([path(n)])
     })
 }
 
@@ -105,46 +97,41 @@ fn path(n: i64) -> String {
     format!("src/module_{}/file_{n}.rs", n % 100)
 }
 
-fn key(path: &str) -> String {
-    format!(r#"{{"pattern":"{path}","space":"path","text":"{path}","wild":false}}"#)
-}
-
 fn task_cycle(connection: &Connection, n: i64) -> rusqlite::Result<()> {
-    let task = Uuid::from_u128(n as u128);
-    let asked = r#"{"description":"Refactor a module","task_type":"refactor"}"#;
-    let result = format!(r#"{{"kind":"submitted","repeated":false,"task_id":"{task}"}}"#);
-    commit(connection, "submit_work", asked, &result, |position| {
+    let task = task(n);
+    commit(connection, n, &SUBMITTED, |position| {
         let sql = "INSERT INTO tasks (project, task_id, seq, task_type, description, priority, status, depends_on,
                 open_dependencies, max_attempts, attempt, fingerprint, created_by, lease_seconds, created_at)
             VALUES ('default', ?1, ?2, 'refactor', 'Refactor a module', 5, 'pending', '[]', 0, 3, 0, ?3, 'agent-1', 0, ?4)";
-        prepared(connection, sql)?.execute(params![task.as_bytes(), position, "0".repeat(64), NOW + n])
+        prepared(connection, sql)?.execute(params![task.as_bytes(), position, FINGERPRINT, NOW + n])
     })?;
-    let asked = r#"{"agent_id":"agent-1","agent_type":"bench"}"#;
-    let result = format!(r#"{{"attempt":1,"fencing_token":{n},"kind":"claimed","task_id":"{task}"}}"#);
-    commit(connection, "get_work", asked, &result, |position| {
+    commit(connection, n, &CLAIMED, |position| {
         let sql = "UPDATE tasks SET status = 'claimed', attempt = 1, claimed_by = 'agent-1', fencing_token = ?2,
                 lease_seconds = 900, lease_expires_at = ?3, claimed_at = ?4
             WHERE project = 'default' AND task_id = ?1";
         prepared(connection, sql)?.execute(params![task.as_bytes(), position, NOW + n + 15 * MINUTE, NOW + n])
     })?;
-    let asked = format!(r#"{{"agent_id":"agent-1","agent_type":"bench","success":true,"task_id":"{task}"}}"#);
-    let result =
-        format!(r#"{{"failed_dependents":[],"kind":"ended","retry_at":null,"status":"completed","task_id":"{task}"}}"#);
-    commit(connection, "complete_work", &asked, &result, |_| {
+    commit(connection, n, &COMPLETED, |_| {
         let sql = "UPDATE tasks SET status = 'completed', lease_expires_at = NULL, completed_at = ?2
             WHERE project = 'default' AND task_id = ?1";
         prepared(connection, sql)?.execute(params![task.as_bytes(), NOW + n])
     })
 }
 
-/// One step with its audit row, in a transaction of its own.
+fn task(n: i64) -> Uuid {
+    Uuid::from_u128(n as u128)
+}
+
+/// One step of this piece of work with its audit row, in a transaction of its own.
 fn commit(
     connection: &Connection,
-    operation: &str,
-    asked: &str,
-    result: &str,
+    n: i64,
+    row: &AuditRow,
     step: impl FnOnce(i64) -> rusqlite::Result<usize>,
 ) -> rusqlite::Result<()> {
+    let (path, task) = (path(n), task(n).to_string());
+    let text =
+        |template: &str| template.replace("$PATH", &path).replace("$TASK", &task).replace("$TOKEN", &n.to_string());
     prepared(connection, "BEGIN IMMEDIATE")?.execute([])?;
     let last = "SELECT max(seq) FROM audit WHERE project = 'default'";
     let position = prepared(connection, last)?.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0) + 1;
@@ -153,9 +140,7 @@ fn commit(
             success, created_at, hash)
         VALUES ('default', ?1, ?2, 'agent-1', 'bench', ?3, ?4, ?5, 0, 1, ?6, ?7)";
     let id = Uuid::from_u128(position as u128);
-    // As large as the chain's hash of the row, which is one of the rules that are left out.
-    let hash = [0xa5_u8; 32];
-    let row = params![position, id.as_bytes(), operation, asked, result, NOW + position, hash];
+    let row = params![position, id.as_bytes(), row.operation, text(row.asked), text(row.result), NOW + position, HASH];
     prepared(connection, audit)?.execute(row)?;
     prepared(connection, "COMMIT")?.execute([])?;
     Ok(())
