@@ -211,10 +211,13 @@ fn is_token(word: &str) -> bool {
         return body.len() >= 17 && (body.contains('.') || body.len() >= 40);
     }
     TOKENS.iter().any(|(prefix, least)| {
-        word.strip_prefix(prefix).is_some_and(|body| {
-            body.split(|c: char| !c.is_ascii_alphanumeric())
-                .any(|run| run.len() >= *least && (run.len() >= 20 || run.bytes().any(|b| b.is_ascii_digit())))
-        })
+        let looks_like_one =
+            |run: &str| run.len() >= *least && (run.len() >= 20 || run.bytes().any(|b| b.is_ascii_digit()));
+        // Most words are too short to be compared at all.
+        word.len() >= prefix.len() + least
+            && word
+                .strip_prefix(prefix)
+                .is_some_and(|body| body.split(|c: char| !c.is_ascii_alphanumeric()).any(looks_like_one))
     })
 }
 

@@ -8,10 +8,11 @@
 //! file (it has an extension), everything below that. Logical keys are equal or not, but for wildcards, for an API
 //! route without a method (it means every method) and for a table, which covers its schema (`db:schema:TABLE`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::glob;
 
@@ -294,8 +295,12 @@ fn path_components(text: &str) -> Result<Vec<String>, &'static str> {
     if text.chars().any(char::is_control) {
         return Err("it has a control character");
     }
+    let text = match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        _ => Cow::Owned(text.nfc().collect()),
+    };
     let mut components: Vec<String> = Vec::new();
-    for component in text.nfc().collect::<String>().split(['/', '\\']) {
+    for component in text.split(['/', '\\']) {
         match component {
             "" | "." => {}
             ".." => match components.pop() {
