@@ -358,7 +358,39 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "PostgreSQL: newcomers overtake those who wait",
         tests: POSTGRES,
-        edits: &[Edit { file: PG_LOCKS, from: "if is_new and p_turn.any_waiter then", to: "if false then" }],
+        edits: &[Edit {
+            file: PG_LOCKS,
+            from: "if p_turn.any_waiter and array_position",
+            to: "if false and array_position",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: what a batch grants is not in the way of the rest of it",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_LOCKS,
+            from: "not exists (select from neighbours where starts_with(next, line))",
+            to: "true",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: a locked directory is not in the way of a batch",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_LOCKS, from: "l.stem = above.stem", to: "l.stem = above.stem || '!'" }],
+    },
+    Bug {
+        name: "PostgreSQL: what is locked below a key is not in the way of a batch",
+        tests: POSTGRES,
+        edits: &[Edit {
+            file: PG_LOCKS,
+            from: "l.stem > coordinator.first_below(asked.stem)",
+            to: "l.stem > coordinator.after_below(asked.stem)",
+        }],
+    },
+    Bug {
+        name: "PostgreSQL: the rest of a batch does not see what it was granted",
+        tests: POSTGRES,
+        edits: &[Edit { file: PG_APPLY, from: "if not turn.is_alone and granted <> '{}' then", to: "if false then" }],
     },
     Bug {
         name: "PostgreSQL: a disconnected session may act",

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0012_github.sql"),
     include_str!("../../migrations/postgres/0013_verification.sql"),
     include_str!("../../migrations/postgres/0014_policies.sql"),
+    include_str!("../../migrations/postgres/0015_granted_together.sql"),
 ];
 
 /// In an order in which each finds what it is made of.

@@ -5,7 +5,7 @@
 -- rules. What PostgREST exposes calls them with its caller's rights: should somebody grant all of an exposed schema to
 -- `anon`, as guides to Supabase say, it still leads nowhere.
 
-create or replace function coordinator_api.apply(p_project text, p_commands jsonb) returns jsonb
+create or replace function coordinator_api.apply(p_project text, p_commands jsonb) returns json
 language sql as $$ select coordinator.apply(p_project, p_commands) $$;
 
 create or replace function coordinator_api.read(p_project text, p_query jsonb) returns json

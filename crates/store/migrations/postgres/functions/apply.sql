@@ -4,7 +4,7 @@
 -- are those of `model/src/command.rs`, as serde writes them.
 --
 -- Plans are made once a session and then kept, for tables of any size: hence the settings.
-create or replace function coordinator.apply(p_project text, p_commands jsonb) returns jsonb
+create or replace function coordinator.apply(p_project text, p_commands jsonb) returns json
 language plpgsql
 security definer
 set search_path = coordinator, pg_temp
@@ -25,6 +25,10 @@ declare
     code          text;
     outcomes      jsonb[] := '{}';
     trail         coordinator.audit[] := '{}';
+    crowded       bigint[];
+    acquisition   coordinator.acquisition;
+    lock          coordinator.locks;
+    granted       coordinator.locks[] := '{}';
 begin
     perform coordinator.take_turn(p_project);
     turn.project := p_project;
@@ -58,22 +62,32 @@ begin
         head := coordinator.hash_at(p_project, last_position);
     end if;
 
+    crowded := coordinator.crowded(p_project, p_commands);
     for command in
         select
-            c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
+            c.n, c.id, c.operation, c.parameters, c.duration_ms, c.action, c.action ->> 'kind' as kind,
             c.approval,
             c.caller ->> 'agent_id' as agent_id, c.caller ->> 'agent_type' as agent_type,
             c.caller ->> 'session_id' as session_id, c.limits
-        from jsonb_to_recordset(p_commands) as c (
-            id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, limits jsonb, approval jsonb,
-            action jsonb
-        )
+        from rows from (
+            jsonb_to_recordset(p_commands) as (
+                id uuid, caller jsonb, operation text, parameters text, duration_ms bigint, limits jsonb,
+                approval jsonb, action jsonb
+            )
+        ) with ordinality as c (id, caller, operation, parameters, duration_ms, limits, approval, action, n)
     loop
         turn.agent_id := command.agent_id;
         turn.agent_type := command.agent_type;
         turn.session_id := command.session_id;
         turn.limits := command.limits;
         turn.position := last_position + 1;
+        -- What is not alone may look for locks that were granted just now.
+        turn.is_alone := command.kind in ('acquire', 'release') and not turn.any_pause and not turn.any_waiter
+            and coalesce(command.n <> all (crowded), false);
+        if not turn.is_alone and granted <> '{}' then
+            insert into coordinator.locks select l.* from unnest(granted) as l;
+            granted := '{}';
+        end if;
 
         outcome := null;
         if command.session_id is not null and command.kind not in ('register', 'refuse') then
@@ -88,7 +102,16 @@ begin
         if outcome is null then
             case command.kind
                 when 'acquire' then
-                    outcome := coordinator.acquire(turn, command.action);
+                    acquisition := coordinator.acquire(turn, command.action);
+                    outcome := acquisition.outcome;
+                    if acquisition.granted is not null then
+                        foreach lock in array acquisition.granted loop
+                            granted := granted || lock;
+                        end loop;
+                    end if;
+                    if command.action ->> 'wait' is not null then
+                        outcome := coordinator.wait(turn, command.action, outcome);
+                    end if;
                 when 'release' then
                     outcome := coordinator.release(turn, command.action);
                 when 'submit' then
@@ -203,8 +226,9 @@ begin
         end if;
     end loop;
 
+    insert into coordinator.locks select l.* from unnest(granted) as l;
     insert into coordinator.audit select done.* from unnest(trail) as done;
-    return to_jsonb(outcomes);
+    return array_to_json(outcomes);
 end
 $$;
 

@@ -29,12 +29,10 @@ $$;
 
 -- The hash of a row, given that of the row before it.
 create or replace function coordinator.link(p_previous bytea, p_entry coordinator.audit) returns bytea
-language plpgsql stable as $$
-begin
-    return sha256(
+language sql stable as $$
+    select sha256(
         'agent-coordinator audit v1\012'::bytea || p_previous || convert_to(coordinator.canonical(p_entry), 'UTF8')
-    );
-end
+    )
 $$;
 
 -- The hash of the row at this position; for 0, what comes before the first.

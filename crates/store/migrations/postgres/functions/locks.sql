@@ -12,6 +12,12 @@ language sql immutable parallel safe as $$
     select case when p_key = p_stem then '' else coordinator.digest(p_key) end
 $$;
 
+-- The stem's next ancestor; that of a stem of one part, and of the empty one, is the whole repository ('').
+create or replace function coordinator.parent(p_stem text) returns text
+language sql immutable parallel safe as $$
+    select case strpos(p_stem, '/') when 0 then '' else left(p_stem, -strpos(reverse(p_stem), '/')) end
+$$;
+
 -- The stem and all its ancestors up to the whole repository ('').
 create or replace function coordinator.lineage(p_stem text) returns text[]
 language plpgsql immutable parallel safe as $$
@@ -29,6 +35,15 @@ begin
 end
 $$;
 
+-- What lies below a stem lies between these two: '0' is the character after '/', so what begins with "stem/" does.
+-- Everything is below the empty stem, and no stem has 256 characters.
+create or replace function coordinator.first_below(p_stem text) returns text
+language sql immutable parallel safe as $$ select case p_stem when '' then '' else p_stem || '/' end $$;
+create or replace function coordinator.after_below(p_stem text) returns text
+language sql immutable parallel safe as $$
+    select case p_stem when '' then repeat(U&'\+10FFFF', 256) else p_stem || '0' end
+$$;
+
 -- All locks that overlap the key, in no order; null when there is none.
 create or replace function coordinator.overlapping_locks(p_project text, p_key jsonb) returns coordinator.locks[]
 language plpgsql as $$
@@ -38,10 +53,8 @@ declare
     is_wild     boolean := (p_key -> 'wild')::boolean;
     the_stem    text := coordinator.stem(the_pattern, is_wild);
     ancestors   text[] := coordinator.lineage(the_stem);
-    -- '0' is the character after '/': what begins with "stem/" lies between the two. Everything is below the empty
-    -- stem, and no stem has 256 characters.
-    first_below text := case the_stem when '' then '' else the_stem || '/' end;
-    after_below text := case the_stem when '' then repeat(U&'\+10FFFF', 256) else the_stem || '0' end;
+    first_below text := coordinator.first_below(the_stem);
+    after_below text := coordinator.after_below(the_stem);
 begin
     return (
         select array_agg(near)
@@ -232,7 +245,73 @@ begin
 end
 $$;
 
-create or replace function coordinator.try_acquire(p_turn coordinator.turn, p_request jsonb) returns jsonb
+-- Which commands of the batch, counted from 1, ask for keys on or below which somebody has a lock. All others are alone:
+-- no lock is in their way, and what they are granted is in nobody else's. Null when no command may be taken for alone:
+-- somebody has a lock above one of the keys, or keys that the batch asks for or releases are equal or below one another.
+--
+-- It looks once for all, which is cheaper than that each command looks for itself; but for one that has no company.
+create or replace function coordinator.crowded(p_project text, p_commands jsonb) returns bigint[]
+language plpgsql as $$
+begin
+    if jsonb_array_length(p_commands) = 1 then
+        return null;
+    end if;
+    if not jsonb_path_exists(p_commands, '$[*].action.kind ? (@ == "acquire")') then
+        return '{}';
+    end if;
+    return (
+        with recursive named as materialized (
+            select command.n, command.action ->> 'kind' as kind, key.space, coordinator.stem(key.pattern, key.wild) as stem
+            from rows from (jsonb_to_recordset(p_commands) as (action jsonb)) with ordinality as command (action, n),
+                jsonb_to_recordset(command.action -> 'keys') as key (space text, pattern text, wild boolean)
+            where command.action ->> 'kind' in ('acquire', 'release')
+        ),
+        asked as (
+            select n, space, stem from named where kind = 'acquire'
+        ),
+        above as (
+            select space, coordinator.parent(stem) as stem from asked where stem <> ''
+            union
+            select space, coordinator.parent(stem) from above where stem <> ''
+        ),
+        lines as (
+            select space, case stem when '' then '/' else '/' || stem || '/' end collate "C" as line from named
+        ),
+        -- What lies below a line begins with it, and in their order comes right behind it.
+        neighbours as (
+            select line, lead(line) over (partition by space order by line) as next from lines
+        )
+        -- `offset 0` makes it one look into the index for each, whatever the planner thinks of the table.
+        select coalesce(array_agg(n) filter (where exists (
+            select
+            from coordinator.locks as l
+            where l.project = p_project and l.space = asked.space and l.stem = asked.stem
+            offset 0
+        ) or exists (
+            select
+            from coordinator.locks as l
+            where l.project = p_project and l.space = asked.space
+                and l.stem > coordinator.first_below(asked.stem) and l.stem < coordinator.after_below(asked.stem)
+            offset 0
+        )), '{}')
+        from asked
+        having not exists (select from neighbours where starts_with(next, line))
+            and not exists (
+                select
+                from above, lateral (
+                    select
+                    from coordinator.locks as l
+                    where l.project = p_project and l.space = above.space and l.stem = above.stem
+                    offset 0
+                ) as lock
+            )
+    );
+end
+$$;
+
+-- Grants the keys or says why not.
+create or replace function coordinator.acquire(p_turn coordinator.turn, p_request jsonb)
+returns coordinator.acquisition
 language plpgsql as $$
 declare
     keys     jsonb := p_request -> 'keys';
@@ -241,58 +320,61 @@ declare
     ends_at  timestamptz := p_turn.now + (p_request ->> 'ttl_seconds')::bigint * interval '1 second';
     pause    coordinator.locks;
     way      record;
-    refusal  jsonb;
-    is_new   boolean;
+    held     bigint[];
+    locks    coordinator.locks[];
     waiters  coordinator.waiters[];
     the_key  jsonb;
     the_text text;
     the_stem text;
     token    bigint;
     grants   jsonb := '[]';
-    the_grant  jsonb;
-    claimed_by jsonb;
+    the_grant   jsonb;
+    claimed_by  jsonb;
+    acquisition coordinator.acquisition;
 begin
     if p_turn.any_pause then
         pause := coordinator.pause_in_the_way(p_turn, p_request);
         if pause.key is not null then
-            return coordinator.blocked('feature_paused', array[pause], null);
+            acquisition.outcome := coordinator.blocked('feature_paused', array[pause], null);
+            return acquisition;
         end if;
     end if;
-    way := coordinator.locks_in_the_way(p_turn.project, p_turn.agent_id, keys, the_mode);
+    if not p_turn.is_alone then
+        way := coordinator.locks_in_the_way(p_turn.project, p_turn.agent_id, keys, the_mode);
+        held := way.held;
+        locks := way.locks;
+    end if;
     if given is not null then
         for at in 0 .. jsonb_array_length(keys) - 1 loop
-            refusal := coordinator.stale(keys -> at ->> 'text', given, way.held[at + 1]);
-            if refusal is not null then
-                return refusal;
+            acquisition.outcome := coordinator.stale(keys -> at ->> 'text', given, held[at + 1]);
+            if acquisition.outcome is not null then
+                return acquisition;
             end if;
         end loop;
     end if;
-    is_new := array_position(way.held, null) is not null;
     -- No waiter stands before the refresh of a lock.
-    if is_new and p_turn.any_waiter then
+    if p_turn.any_waiter and array_position(held, null) is not null then
         waiters := coordinator.waiters_in_the_way(
             p_turn.project, p_turn.agent_id, keys, the_mode, (p_request -> 'wait' ->> 'ticket')::uuid
         );
     end if;
-    if way.locks is not null or waiters is not null then
-        return coordinator.blocked('locked_by_other', way.locks, waiters);
+    if locks is not null or waiters is not null then
+        acquisition.outcome := coordinator.blocked('locked_by_other', locks, waiters);
+        return acquisition;
     end if;
 
     for at in 0 .. jsonb_array_length(keys) - 1 loop
         the_key := keys -> at;
         the_text := the_key ->> 'text';
         the_stem := coordinator.stem(the_key ->> 'pattern', (the_key -> 'wild')::boolean);
-        token := way.held[at + 1];
+        token := held[at + 1];
         if token is null then
             token := p_turn.position;
-            insert into coordinator.locks (
-                project, space, stem, tail, key, pattern, wild, agent_id, agent_type, session_id, mode, reason,
-                fencing_token, locked_at, expires_at
-            ) values (
+            acquisition.granted := acquisition.granted || row(
                 p_turn.project, the_key ->> 'space', the_stem, coordinator.tail(the_text, the_stem), the_text,
                 the_key ->> 'pattern', (the_key -> 'wild')::boolean, p_turn.agent_id, p_turn.agent_type,
                 p_turn.session_id, the_mode, p_request ->> 'reason', token, p_turn.now, ends_at
-            );
+            )::coordinator.locks;
         else
             update coordinator.locks as l
             set agent_type = p_turn.agent_type, session_id = p_turn.session_id, mode = the_mode,
@@ -301,7 +383,7 @@ begin
                 and l.tail = coordinator.tail(the_text, the_stem) and l.agent_id = p_turn.agent_id;
         end if;
         the_grant := jsonb_build_object(
-            'key', the_key, 'refreshed', way.held[at + 1] is not null, 'fencing_token', token,
+            'key', the_key, 'refreshed', held[at + 1] is not null, 'fencing_token', token,
             'expires_at', coordinator.rfc3339(ends_at)
         );
         if p_turn.any_claim then
@@ -312,24 +394,21 @@ begin
         end if;
         grants := grants || the_grant;
     end loop;
-    return jsonb_build_object('kind', 'acquired', 'grants', grants);
+    acquisition.outcome := jsonb_build_object('kind', 'acquired', 'grants', grants);
+    return acquisition;
 end
 $$;
 
-create or replace function coordinator.acquire(p_turn coordinator.turn, p_request jsonb) returns jsonb
+-- Keeps the caller's place in the queue, or takes it away when there is an answer that ends the wait.
+create or replace function coordinator.wait(p_turn coordinator.turn, p_request jsonb, p_outcome jsonb) returns jsonb
 language plpgsql as $$
-declare
-    outcome jsonb := coordinator.try_acquire(p_turn, p_request);
 begin
-    if p_request ->> 'wait' is null then
-        return outcome;
-    end if;
-    if outcome ->> 'kind' = 'blocked' and not (p_request -> 'wait' -> 'last')::boolean then
-        return coordinator.queue(p_turn, p_request, outcome);
+    if p_outcome ->> 'kind' = 'blocked' and not (p_request -> 'wait' -> 'last')::boolean then
+        return coordinator.queue(p_turn, p_request, p_outcome);
     end if;
     delete from coordinator.waiters as w
     where w.project = p_turn.project and w.ticket = (p_request -> 'wait' ->> 'ticket')::uuid;
-    return outcome;
+    return p_outcome;
 end
 $$;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::audit::AuditFilter;
-use model::command::{Acquire, BlockReason, Command, Outcome, Submit};
+use model::command::{Acquire, Action, BlockReason, Command, Outcome, Submit};
 use store::{GroupCommit, Store, StoreError};
 
 use crate::harness::*;
@@ -12,6 +12,9 @@ cases!(
     an_empty_batch_does_nothing,
     commands_see_what_came_before_them_in_the_batch,
     they_see_also_what_is_seldom_there,
+    what_a_batch_grants_is_in_the_way_of_the_rest,
+    what_was_granted_before_is_in_the_way_of_a_batch,
+    the_end_of_a_session_takes_what_its_batch_granted,
     a_batch_that_fails_leaves_nothing,
     what_is_acknowledged_is_there_for_every_opener,
     openers_take_turns,
@@ -80,6 +83,73 @@ async fn they_see_also_what_is_seldom_there(world: &World) {
     assert_eq!(blocked(outcomes[3].clone()).reason, BlockReason::FeaturePaused);
     waiting(outcomes[5].clone());
     assert_eq!(blocked(outcomes[7].clone()).waiters[0].agent_id, bob.agent_id);
+}
+
+/// Two keys that overlap.
+const OVERLAPS: [[&str; 2]; 5] = [
+    ["src/a.rs", "src/a.rs"],
+    ["src", "src/deep/er/a.rs"],
+    ["src/**/*.rs", "src/deep/er/a.rs"],
+    ["**", "src/a.rs"],
+    ["db:users", "db:schema:users"],
+];
+/// Next to each other and to those, and free.
+const FREE: [&str; 5] = ["srcs", "src-gen/a.rs", "docs/deep/er/a.md", "api:GET /src/a.rs", "env:src"];
+
+async fn what_a_batch_grants_is_in_the_way_of_the_rest(world: &World) {
+    let (ann, bob, cid) = (agent("ann"), agent("bob"), agent("cid"));
+    for [one, other] in OVERLAPS {
+        for [first, second] in [[one, other], [other, one]] {
+            let free = FREE.into_iter().filter(|k| !key(k).overlaps(&key(first)) && !key(k).overlaps(&key(second)));
+            let mut batch: Vec<_> = free.map(|k| command(&cid, acquire(&[k]))).collect();
+            batch.push(command(&ann, acquire(&[first])));
+            batch.push(command(&bob, acquire(&[second])));
+            batch.push(command(&ann, release(&[first])));
+            batch.push(command(&bob, acquire(&[second])));
+            let mut outcomes = world.all(&batch).await;
+            granted(outcomes.pop().unwrap());
+            outcomes.pop();
+            same(blocked(outcomes.pop().unwrap()).locks.iter().map(|l| &l.key), &[first]);
+            outcomes.into_iter().for_each(|outcome| drop(granted(outcome)));
+            world.all(&[command(&cid, release(&FREE)), command(&bob, release(&[second]))]).await;
+            assert!(world.held().await.is_empty());
+        }
+    }
+}
+
+async fn what_was_granted_before_is_in_the_way_of_a_batch(world: &World) {
+    let (ann, bob, cid) = (agent("ann"), agent("bob"), agent("cid"));
+    for [one, other] in OVERLAPS {
+        for [held, wanted] in [[one, other], [other, one]] {
+            world.take(&ann, held).await;
+            let batch = [
+                command(&cid, acquire(&["api:GET /"])),
+                command(&bob, acquire(&[wanted])),
+                command(&ann, acquire(&[held])),
+            ];
+            let outcomes = world.all(&batch).await;
+            same(blocked(outcomes[1].clone()).locks.iter().map(|l| &l.key), &[held]);
+            assert!(granted(outcomes[2].clone())[0].refreshed);
+            world.all(&[command(&cid, release(&["api:GET /"])), command(&ann, release(&[held]))]).await;
+            assert!(world.held().await.is_empty());
+        }
+    }
+}
+
+async fn the_end_of_a_session_takes_what_its_batch_granted(world: &World) {
+    let (ann, bob) = (agent_in("ann", "s1"), agent("bob"));
+    world.run(&ann, register(&[])).await;
+    let batch = [
+        command(&ann, acquire(&["a"])),
+        command(&bob, acquire(&["b"])),
+        command(&ann, acquire(&["c"])),
+        command(&ann, Action::EndSession),
+        command(&bob, acquire(&["d"])),
+    ];
+    let outcomes = world.all(&batch).await;
+    let Outcome::SessionEnded { freed } = outcomes[3].clone() else { panic!("{:?}", outcomes[3]) };
+    assert_eq!(freed.locks, 2);
+    same(world.held().await, &["bob b", "bob d"]);
 }
 
 async fn a_batch_that_fails_leaves_nothing(world: &World) {
