@@ -157,14 +157,18 @@ pub struct Acquire {
     /// Whether others may share.
     pub mode: LockMode,
     /// Why, for whoever is blocked by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Seconds until the lock ends unless refreshed.
     pub ttl_seconds: u32,
     /// The feature the work is for: its pause holds this up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_id: Option<String>,
     /// Proof of an earlier grant: refresh that, or be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
     /// Queue when the keys are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
 }
 
@@ -183,6 +187,7 @@ pub struct Release {
     /// Which: at least one, sorted, no two alike.
     pub keys: Vec<LockKey>,
     /// Proof of the grant: an older one than the lock's is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
 }
 
@@ -196,24 +201,30 @@ pub struct Submit {
     /// See [`Task`].
     pub description: String,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_data: Option<JsonText>,
     /// See [`Task`].
     pub priority: u8,
     /// Sorted, no two alike.
     pub depends_on: Vec<Uuid>,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// See [`Task`].
     pub max_attempts: u32,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// See [`Task`].
     pub fingerprint: String,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_capability: Option<String>,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignee: Option<AgentId>,
     /// See [`Task`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_id: Option<String>,
 }
 
@@ -236,12 +247,16 @@ pub struct Complete {
     /// Did it work out?
     pub success: bool,
     /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JsonText>,
     /// Why it failed, in a word: a task that ends with [`CANCELLED`](crate::work::CANCELLED) is not retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     /// Why it failed, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// Proof of the claim: an older one than the task's is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing_token: Option<i64>,
 }
 

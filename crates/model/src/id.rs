@@ -91,5 +91,6 @@ pub struct Caller {
     /// Its kind, such as `claude_code_cli`.
     pub agent_type: String,
     /// Its session, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
 }
