@@ -122,7 +122,7 @@ async fn what_was_granted_before_is_in_the_way_of_a_batch(world: &World) {
     for [one, other] in OVERLAPS {
         for [held, wanted] in [[one, other], [other, one]] {
             world.take(&ann, held).await;
-            // Another command, far from all that: alone in its batch, each would look for itself.
+            // With a second command, far from all that, for one by itself is not looked for as a batch is.
             let far = command(&cid, acquire(&["api:GET /"]));
             let outcomes = world.all(&[far.clone(), command(&bob, acquire(&[wanted]))]).await;
             same(blocked(outcomes[1].clone()).locks.iter().map(|l| &l.key), &[held]);
